@@ -1,0 +1,1 @@
+"""Published label-fusion rules as exact lookup tables, on NumPy or CuPy arrays."""

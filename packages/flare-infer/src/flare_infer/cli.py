@@ -1,0 +1,8 @@
+"""The command ``flare-infer``."""
+
+from __future__ import annotations
+
+
+def main() -> int:
+    """Run the command."""
+    return 0

@@ -1,0 +1,1 @@
+"""Segmentation accuracy and cost as the FLARE challenge measures them, and soundly."""

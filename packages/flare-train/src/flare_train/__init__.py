@@ -1,0 +1,1 @@
+"""Learn organ and tumor segmentation from partially labeled CT, resumable, as recipes."""
