@@ -9,31 +9,58 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flare_nets.adapters import (
+        ImportedWeights,
+        WeightsReport,
+        export_weights,
+        import_weights,
+    )
     from flare_nets.build import build_net
     from flare_nets.config import NetConfig
+    from flare_nets.cost import Cost, LayerCost, count_cost
+    from flare_nets.errors import WeightsError
     from flare_nets.plain import PlainUNet
+    from flare_nets.plans import config_from_plans
     from flare_nets.presets import Preset, preset, preset_names
     from flare_nets.residual import ResidualUNet
     from flare_nets.unet import UNet
 
 __all__ = [
+    "Cost",
+    "ImportedWeights",
+    "LayerCost",
     "NetConfig",
     "PlainUNet",
     "Preset",
     "ResidualUNet",
     "UNet",
+    "WeightsError",
+    "WeightsReport",
     "build_net",
+    "config_from_plans",
+    "count_cost",
+    "export_weights",
+    "import_weights",
     "preset",
     "preset_names",
 ]
 
 _HOMES = {
+    "Cost": "cost",
+    "ImportedWeights": "adapters",
+    "LayerCost": "cost",
     "NetConfig": "config",
     "PlainUNet": "plain",
     "Preset": "presets",
     "ResidualUNet": "residual",
     "UNet": "unet",
+    "WeightsError": "errors",
+    "WeightsReport": "adapters",
     "build_net": "build",
+    "config_from_plans": "plans",
+    "count_cost": "cost",
+    "export_weights": "adapters",
+    "import_weights": "adapters",
     "preset": "presets",
     "preset_names": "presets",
 }

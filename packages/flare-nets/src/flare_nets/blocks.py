@@ -1,4 +1,4 @@
-"""The building blocks of both U-Nets: convolution with normalization, stacks of them, residual blocks.
+"""The blocks of both U-Nets: convolution with normalization, stacks of them, residual blocks.
 
 Leaky ReLU (slope 0.01) writes into its input: the normalization in front of it keeps no output for
 its gradient, and the gradient of leaky ReLU follows from its own output.
@@ -51,7 +51,7 @@ class ConvNorm(nn.Module):
         activation: bool = True,
     ) -> None:
         super().__init__()
-        padding = tuple(edge // 2 for edge in kernel)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=bias)
         self.norm = _NORMS[norm](out_channels, eps=1e-5, affine=True)
         self.activation = activation
@@ -65,9 +65,9 @@ class ConvNorm(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions added to a shortcut, leaky ReLU after the sum.
 
-    The shortcut is average pooling where the block has a stride, then a 1x1x1 convolution without bias
-    where the number of channels changes ("ResNet-D"; He et al., Bag of tricks for image classification
-    with convolutional neural networks, 2019, section 4).
+    The shortcut is average pooling where the block has a stride, then a 1x1x1 convolution without
+    bias where the number of channels changes ("ResNet-D"; He et al., Bag of tricks for image
+    classification with convolutional neural networks, 2019, section 4).
     """
 
     def __init__(

@@ -31,8 +31,8 @@ def build_net(
     initialization : {"he", "none"}
         Starting weights, see ``initialize``.
     device : torch.device or str
-        Where the weights live. ``"meta"`` allocates nothing: the quick way to a net whose weights come
-        from a file, by ``net.load_state_dict(weights, assign=True)``.
+        Where the weights live. ``"meta"`` allocates nothing: the quick way to a net whose weights
+        come from a file, by ``net.load_state_dict(weights, assign=True)``.
     generator : torch.Generator, optional
         Source of the starting weights; None: torch's global one.
 

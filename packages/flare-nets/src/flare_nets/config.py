@@ -1,6 +1,7 @@
 """The description of one network: a frozen value that goes to and from a plain dict.
 
-Everything is listed by stage, stage 0 being the finest; sizes are (z, y, x). Nothing here loads torch.
+Everything is listed by stage, stage 0 being the finest; sizes are (z, y, x). Nothing here loads
+torch.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class NetConfig:
     Parameters
     ----------
     architecture : {"plain", "residual"}
-        Encoder of plain convolutions, or of a stem and residual blocks. The decoder is plain in both.
+        Encoder of plain convolutions, or of a stem and residual blocks; plain decoder in both.
     in_channels, out_channels : int
         Channels of the image and of the logits, >= 1.
     features : (n,) int
@@ -39,8 +40,8 @@ class NetConfig:
     decoder_convs : (n - 1,) int
         Convolutions of the decoder stage at each resolution, finest first like all other fields.
     decoder_kernels : (n - 1, 3) int, optional
-        Kernel of the decoder stages. None: those of the encoder at the same resolution, as nnU-Net v2
-        does. nnU-Net v1 takes the kernel of the next coarser stage: ``kernels[1:]``.
+        Kernel of the decoder stages. None: those of the encoder at the same resolution, as nnU-Net
+        v2 does. nnU-Net v1 takes the kernel of the next coarser stage: ``kernels[1:]``.
     norm : {"instance", "batch"}
         Normalization after every convolution, with weight and bias, eps 1e-5.
     conv_bias, up_bias, head_bias : bool
@@ -152,8 +153,8 @@ class NetConfig:
         Raises
         ------
         ValueError
-            If an axis is no positive multiple of ``total_stride`` (the message names the nearest sizes
-            that are), or if instance normalization would see a single voxel at the bottleneck.
+            If an axis is no positive multiple of ``total_stride`` (the message names the nearest
+            sizes that are), or if instance normalization would see one voxel at the bottleneck.
 
         Examples
         --------
@@ -178,7 +179,7 @@ class NetConfig:
             )
         if self.norm == "instance" and found == total:
             raise ValueError(
-                f"patch must leave more than one voxel at the bottleneck for instance normalization, "
+                "patch must leave over one voxel at the bottleneck for instance normalization, "
                 f"found {found} with total stride {total}; double one axis"
             )
         return found

@@ -26,9 +26,10 @@ def initialize(
     net : UNet
         The net; only its convolutions, and the last normalization of residual blocks, are touched.
     scheme : {"he", "none"}
-        ``"he"``: normal with the variance of He et al. (Delving deep into rectifiers, 2015) for leaky
-        ReLU of slope 0.01, biases 0, and residual blocks that begin as their shortcut (weight and bias
-        of their last normalization 0). ``"none"``: leave what torch drew, as FLARE22's small net does.
+        ``"he"``: normal with the variance of He et al. (Delving deep into rectifiers, 2015) for
+        leaky ReLU of slope 0.01, biases 0, and residual blocks that begin as their shortcut (weight
+        and bias of their last normalization 0), as nnU-Net does. ``"none"``: leave what torch drew,
+        as FLARE22's small net does.
     generator : torch.Generator, optional
         Source of the numbers; None: torch's global one.
 

@@ -11,7 +11,7 @@ __all__ = ["PlainUNet"]
 
 
 class PlainUNet(UNet):
-    """nnU-Net's plain U-Net (``PlainConvUNet``); see ``UNet`` for what it returns."""
+    """nnU-Net's plain U-Net (``PlainConvUNet``); see ``UNet`` for its outputs."""
 
     def _encoder_stage(self, stage: int) -> nn.Module:
         config = self.config

@@ -12,7 +12,7 @@ __all__ = ["ResidualUNet"]
 
 
 class ResidualUNet(UNet):
-    """nnU-Net's residual-encoder U-Net (``ResidualEncoderUNet``); see ``UNet`` for what it returns."""
+    """nnU-Net's residual-encoder U-Net (``ResidualEncoderUNet``); see ``UNet`` for its outputs."""
 
     def __init__(self, config: NetConfig) -> None:
         super().__init__(config)

@@ -1,8 +1,9 @@
 """What both U-Nets share: skips from an encoder, the decoder, the heads.
 
-Names in the state dict, every tensor once, s = 0 the finest resolution: ``encoder.{s}.{c}.conv|norm``
-(residual: ``stem.conv|norm``, ``encoder.{s}.{b}.first|second|skip.conv|norm``), ``up.{s}`` (into
-resolution s), ``decoder.{s}.{c}.conv|norm``, ``heads.{s}``.
+Names in the state dict, every tensor once, s = 0 the finest resolution:
+``encoder.{s}.{c}.conv|norm`` (residual: ``stem.conv|norm`` and
+``encoder.{s}.{b}.first|second|skip.conv|norm``), ``up.{s}`` (into resolution s),
+``decoder.{s}.{c}.conv|norm``, ``heads.{s}``.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ class UNet(nn.Module, ABC):
 
     Notes
     -----
-    The encoder stage s halves (by ``strides[s]``) what stage s - 1 gave; the decoder stage s joins the
-    transposed convolution of stage s + 1 (kernel = stride) with the encoder's stage s. Ronneberger et
-    al., U-Net, 2015; topology and names of options as in nnU-Net (Isensee et al., 2021).
+    Encoder stage s shrinks what stage s - 1 gave by ``strides[s]``; decoder stage s joins the
+    transposed convolution of stage s + 1 (kernel = stride) with the encoder's stage s. Ronneberger
+    et al., U-Net, 2015; topology as in nnU-Net (Isensee et al., 2021).
     """
 
     def __init__(self, config: NetConfig) -> None:
@@ -99,8 +100,8 @@ class UNet(nn.Module, ABC):
 
     def _decode(self, x: Tensor, *, keep: int = 1) -> list[Tensor]:
         """Return the ``keep`` finest levels of the decoder, finest first."""
-        # Sizes are symbols while a graph is recorded; whoever records has run the net before.
-        if not (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+        # While a graph is recorded, sizes are symbols (export) or tensors (trace).
+        if not torch.compiler.is_compiling() and all(type(size) is int for size in x.shape):
             self._check_input(x)
         skips = []
         x = self._enter(x)
@@ -110,8 +111,12 @@ class UNet(nn.Module, ABC):
         skips.pop()
         levels: list[Tensor] = []
         for s in reversed(range(len(self.up))):
-            # The only reference to a skip goes with it, so that its memory is free after the join.
-            x = self.decoder[s](torch.cat((self.up[s](x), skips.pop()), dim=1))
+            # Every tensor is let go with its last use. The join is the largest of all; calling the
+            # stage as one module would hold it to the end of the stage.
+            x = self.up[s](x)
+            x = torch.cat((x, skips.pop()), dim=1)
+            for block in self.decoder[s].children():
+                x = block(x)
             if s < keep:
                 levels.insert(0, x)
         return levels
