@@ -1,0 +1,199 @@
+"""Rules of scoring as data: labels, tolerances, and how each open question is decided.
+
+The built-in protocols are TOML files of this package; another one is such a file of your own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = ["Label", "Protocol", "protocol", "protocol_names"]
+
+_CHOICES = {
+    "tie": ("relative", "strict"),
+    "both_empty": ("unscored", "one"),
+    "missing_prediction": ("worst", "unscored"),
+    "other_labels": ("refuse", "ignore"),
+    "z_axis": ("patient", "file"),
+    "z_crop": ("none", "inclusive", "half-open"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """One label of a protocol.
+
+    Parameters
+    ----------
+    id : int
+        Its value in label maps, > 0.
+    name : str
+        Its name in words.
+    tolerance_mm : float
+        Tolerance of the surface Dice, >= 0.
+    column : str, optional
+        Its name in official tables; the name by default.
+    kind : {"organ", "lesion"}
+        Lesions are summarized apart, for diseased and healthy cases.
+    """
+
+    id: int
+    name: str
+    tolerance_mm: float
+    column: str = ""
+    kind: Literal["organ", "lesion"] = "organ"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, int) or self.id < 1:
+            raise ValueError(f"id of a label must be an integer > 0, got {self.id!r}")
+        if not (math.isfinite(self.tolerance_mm) and self.tolerance_mm >= 0):
+            raise ValueError(
+                f"tolerance_mm of {self.name} must be a number >= 0, got {self.tolerance_mm!r}"
+            )
+        if self.kind not in ("organ", "lesion"):
+            raise ValueError(f"kind of {self.name} must be 'organ' or 'lesion', got {self.kind!r}")
+        if not self.column:
+            object.__setattr__(self, "column", self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a case is scored; every quirk of an official script is one field.
+
+    Parameters
+    ----------
+    name, title : str
+        Short name and one line of explanation.
+    labels : tuple of Label
+        What is scored, ids unique.
+    tie : {"relative", "strict"}
+        See `surface_dice`.
+    both_empty : {"unscored", "one"}
+        A label absent in prediction and reference is listed without score, or scores 1.
+    missing_prediction : {"worst", "unscored"}
+        A case without prediction scores 0 everywhere, or is listed without score.
+    other_labels : {"refuse", "ignore"}
+        What values outside the labels mean.
+    z_axis : {"patient", "file"}
+        Which axis of a file is z: the one nearest to superior-inferior, or the third.
+    z_crop : {"none", "inclusive", "half-open"}
+        Whether ``z_crop_labels`` are scored only on slices that the reference labels;
+        ``"half-open"`` loses the last.
+    z_crop_labels : tuple of int
+        Ids that ``z_crop`` is about.
+    nsd_threshold : float or None
+        DSC below which NSD is set to 0.
+    decimals : int or None
+        Each score, and then each mean, is rounded to so many.
+    """
+
+    name: str
+    labels: tuple[Label, ...]
+    title: str = ""
+    tie: Literal["relative", "strict"] = "relative"
+    both_empty: Literal["unscored", "one"] = "unscored"
+    missing_prediction: Literal["worst", "unscored"] = "worst"
+    other_labels: Literal["refuse", "ignore"] = "refuse"
+    z_axis: Literal["patient", "file"] = "patient"
+    z_crop: Literal["none", "inclusive", "half-open"] = "none"
+    z_crop_labels: tuple[int, ...] = ()
+    nsd_threshold: float | None = None
+    decimals: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
+                )
+        ids = [label.id for label in self.labels]
+        if not ids or len(set(ids)) != len(ids):
+            raise ValueError(f"labels must have unique ids, got {ids}")
+        unknown = sorted(set(self.z_crop_labels) - set(ids))
+        if unknown:
+            raise ValueError(f"z_crop_labels must be ids of labels, got {unknown}")
+
+    def with_options(self, **options: Any) -> Protocol:
+        """Return the protocol with other values, such as ``nsd_threshold=0.1``.
+
+        Examples
+        --------
+        >>> protocol("flare23").with_options(nsd_threshold=None).nsd_threshold is None
+        True
+        """
+        return replace(self, **options)
+
+
+def protocol(name: str | os.PathLike[str]) -> Protocol:
+    """Return a built-in protocol by name, or one of your own from a TOML file.
+
+    Parameters
+    ----------
+    name : str or path
+        ``"sound"``, ``"flare23"``, or a path that ends in ``.toml``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such protocol, or the file says something that no protocol has.
+
+    Examples
+    --------
+    >>> protocol("flare23").labels[4]
+    Label(id=5, name='aorta', tolerance_mm=2.0, column='Aorta', kind='organ')
+    >>> protocol("flare32")
+    Traceback (most recent call last):
+    ValueError: protocol must be flare23, sound or a .toml file, got 'flare32'
+    """
+    if os.fspath(name).endswith(".toml"):
+        path = Path(name)
+        return _from_toml(path.read_bytes(), path.stem, os.fspath(path))
+    if name not in protocol_names():
+        raise ValueError(
+            f"protocol must be {', '.join(protocol_names())} or a .toml file, "
+            f"got {os.fspath(name)!r}"
+        )
+    data = (resources.files("flare_metrics") / "data" / f"{name}.toml").read_bytes()
+    return _from_toml(data, os.fspath(name), f"protocol {name}")
+
+
+def protocol_names() -> tuple[str, ...]:
+    """Return the names of the built-in protocols.
+
+    Examples
+    --------
+    >>> protocol_names()
+    ('flare23', 'sound')
+    """
+    entries = (resources.files("flare_metrics") / "data").iterdir()
+    return tuple(sorted(entry.name[:-5] for entry in entries if entry.name.endswith(".toml")))
+
+
+def _from_toml(data: bytes, name: str, source: str) -> Protocol:
+    try:
+        table = tomllib.loads(data.decode())
+        rows = table.pop("labels", [])
+        labels = tuple(Label(**_known(row, Label)) for row in rows)
+        crop = tuple(table.pop("z_crop_labels", ()))
+        return Protocol(
+            **{"name": name, **_known(table, Protocol)}, labels=labels, z_crop_labels=crop
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{source}: not a protocol: {error}") from error
+
+
+def _known(table: dict[str, Any], kind: type) -> dict[str, Any]:
+    names = [field.name for field in fields(kind)]
+    for key in table:
+        if key not in names:
+            near = get_close_matches(key, names, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"unknown key {key!r}{hint}")
+    return table
