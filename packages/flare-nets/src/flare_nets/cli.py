@@ -117,9 +117,9 @@ def _cost(arguments: argparse.Namespace) -> None:
     print(f"{chosen.name}: {chosen.description}")
     print(f"patch             {' x '.join(map(str, cost.patch))} voxels (z, y, x)")
     print(f"parameters        {cost.parameters / 1e6:.3f} M")
-    print(f"forward pass      {cost.macs / 1e9:.1f} GMAC (multiply-accumulates, 1 MAC = 2 FLOP)")
-    print(f"activations, sum  {cost.activation_bytes / 2**20:.0f} MiB ({arguments.precision})")
-    print(f"activations, peak {cost.peak_bytes / 2**20:.0f} MiB without gradients")
+    print(f"forward pass      {cost.macs / 1e9:.4g} GMAC (multiply-accumulates, 1 MAC = 2 FLOP)")
+    print(f"activations, sum  {cost.activation_bytes / 2**20:.4g} MiB ({arguments.precision})")
+    print(f"activations, peak {cost.peak_bytes / 2**20:.4g} MiB without gradients")
     if arguments.layers:
         width = max(len(layer.name) for layer in cost.layers)
         for layer in cost.layers:
