@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flare_io.crop import Box, nonzero_box
-from flare_io.errors import GeometryError
-from flare_io.geometry import AxisOrder, Geometry, canonical_axis_order, describe_grid_difference
+from flare_io.geometry import AxisOrder, Geometry, canonical_axis_order
 from flare_io.intensity import Intensity
 from flare_io.preprocessing import Preprocessing, Spacing
 from flare_io.resample import resample_image, resample_labels, separate_axis, target_shape
-from flare_io.volume import Volume
+from flare_io.volume import Volume, require_same_grid
 
 __all__ = ["Preparation", "Prepared", "Preprocessing", "prepare", "restore"]
 
@@ -185,7 +184,7 @@ def prepare(
     reordered = [_reordered(channel, preprocessing) for channel in channels]
     reference, order = reordered[0]
     for number, (channel, _) in enumerate(reordered[1:], start=1):
-        _check_grid(channel, reference, f"channel {number}")
+        require_same_grid(channel, reference, name=f"channel {number}")
     arrays = [channel.array for channel, _ in reordered]
     box = nonzero_box(_occupied(arrays)) if preprocessing.crop == "nonzero" else None
     box = box or Box.whole(reference.shape)
@@ -202,7 +201,7 @@ def prepare(
     label_array = None
     if labels is not None:
         aligned, _ = _reordered(labels, preprocessing)
-        _check_grid(aligned, reference, "labels")
+        require_same_grid(aligned, reference, name="labels")
         label_array = np.ascontiguousarray(
             resample_labels(
                 box.extract(aligned.array),
@@ -272,20 +271,6 @@ def _reordered(volume: Volume, preprocessing: Preprocessing) -> tuple[Volume, Ax
         (order.flips[z], order.flips[y], order.flips[x]),
     )
     return volume.reordered(order), order
-
-
-def _check_grid(volume: Volume, reference: Volume, name: str) -> None:
-    difference = describe_grid_difference(
-        volume.geometry, volume.shape, reference.geometry, reference.shape
-    )
-    if difference is not None:
-        raise GeometryError(
-            name,
-            "must lie on the grid of the first channel",
-            found=difference,
-            remedy="resample it to that grid",
-            kind="grid",
-        )
 
 
 def _occupied(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:

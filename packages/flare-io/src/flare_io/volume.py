@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_io.geometry import AxisOrder, Geometry, canonical_axis_order
+from flare_io.errors import GeometryError
+from flare_io.geometry import AxisOrder, Geometry, canonical_axis_order, describe_grid_difference
 
-__all__ = ["Volume", "to_canonical"]
+__all__ = ["Volume", "require_same_grid", "to_canonical"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,3 +82,28 @@ def to_canonical(volume: Volume) -> tuple[Volume, AxisOrder]:
     """
     order = canonical_axis_order(volume.geometry)
     return volume.reordered(order), order
+
+
+def require_same_grid(volume: Volume, reference: Volume, *, name: str) -> None:
+    """Raise `GeometryError` unless two volumes' voxels lie in the same places in the same order.
+
+    Examples
+    --------
+    >>> grid = Geometry((1.0, 1.0, 1.0))
+    >>> one, two = (Volume(np.zeros((n, 4, 4)), grid) for n in (4, 5))
+    >>> require_same_grid(one, two, name="labels")
+    Traceback (most recent call last):
+        ...
+    flare_io.errors.GeometryError: labels: must lie on the image's grid, found shape ...
+    """
+    difference = describe_grid_difference(
+        volume.geometry, volume.shape, reference.geometry, reference.shape
+    )
+    if difference is not None:
+        raise GeometryError(
+            name,
+            "must lie on the image's grid",
+            found=difference,
+            remedy="resample it to that grid",
+            kind="grid",
+        )
