@@ -132,16 +132,18 @@ def test_memory_worked_out_by_hand() -> None:
     channel, coarse = 512 * 4, 64 * 4
     # Convolution and normalization of every layer (activations are in place), up, join, logits.
     everything = 2 * (4 + 4 + 4) * channel + 2 * 2 * coarse + 4 * channel + 8 * channel + channel
-    assert cost.activation_bytes == everything
+    # Normalization keeps two numbers of 4 bytes for each of its 4 + 2 + 4 + 4 channels.
+    assert cost.activation_bytes == everything + 2 * 4 * 14
     # Alive at the first decoder block: input, join of 8, convolution of 4, normalization of 4.
-    assert cost.peak_bytes == (1 + 8 + 4 + 4) * channel
+    assert cost.peak_bytes == (1 + 8 + 4 + 4) * channel + 2 * 4 * 4
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_half_precision_halves_the_memory(precision: str) -> None:
     full = count_cost(two_stages(), (8, 8, 8))
     half = count_cost(two_stages(), (8, 8, 8), precision=precision)  # type: ignore[arg-type]
-    assert 2 * half.peak_bytes == full.peak_bytes
+    # The statistics of normalization, 32 bytes here, stay in single precision.
+    assert 2 * (half.peak_bytes - 32) == full.peak_bytes - 32
     assert half.macs == full.macs
 
 
