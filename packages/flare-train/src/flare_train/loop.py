@@ -1,0 +1,278 @@
+"""The training loop: plain PyTorch, one process, stoppable and resumable at every iteration."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from flare_io.atomic import write_json
+from tqdm import tqdm
+
+from flare_train.batches import build_batch, iterate_batches
+from flare_train.checkpoint import find_checkpoints, load_checkpoint, save_checkpoint
+from flare_train.config import TrainConfig
+from flare_train.errors import StoppedError, TrainingDataError
+from flare_train.optimizers import learning_rate
+from flare_train.records import append_record, draw_progress, read_records, trim_records
+from flare_train.signals import StopRequest
+from flare_train.state import TrainState, build_state, train_step
+from flare_train.store import StoredCase
+from flare_train.validate import validate
+
+__all__ = ["FitResult", "check_cases", "fit"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished run left.
+
+    Parameters
+    ----------
+    state : TrainState
+        After the last update.
+    checkpoint : Path
+        The last checkpoint.
+    records : tuple of dict
+        One per epoch, as in ``metrics.jsonl``.
+    """
+
+    state: TrainState
+    checkpoint: Path
+    records: tuple[dict[str, Any], ...]
+
+
+def fit(
+    config: TrainConfig,
+    cases: Sequence[StoredCase],
+    folder: os.PathLike[str] | str,
+    *,
+    validation: Sequence[StoredCase] = (),
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+    names: Mapping[int, str] | None = None,
+) -> FitResult:
+    """Train, from the newest checkpoint of the folder if there is one.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        All settings that decide the result.
+    cases : sequence of StoredCase
+        Training cases, at least one. Sorted by id here, so their order does not matter.
+    folder : path
+        Holds ``config.json``, ``metrics.jsonl``, ``progress.png`` and ``checkpoints/``.
+    validation : sequence of StoredCase, optional
+        Cases for the Dice of the records; they change no weight.
+    device : torch.device or str, optional
+        Where the net is trained.
+    workers : int, optional
+        Threads that read patches ahead.
+    names : mapping of int to str, optional
+        Names of the label ids, for the picture.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    TrainingDataError
+        If the cases do not fit the settings.
+    CheckpointError
+        If the folder holds a run with other settings or other cases.
+    DivergedError
+        If the loss is no longer finite; the checkpoints before it stay.
+    StoppedError
+        If SIGTERM or SIGUSR1 came; the state is saved and the same call goes on from there.
+
+    Notes
+    -----
+    On one CPU with the same number of threads, a run that was stopped anywhere and resumed ends
+    with the same bytes as an unbroken one.
+    """
+    ordered = sorted(cases, key=lambda case: case.id)
+    check_cases(ordered, config)
+    run = _Run(
+        config=config,
+        folder=Path(folder),
+        data=_fingerprint(ordered),
+        validation=sorted(validation, key=lambda case: case.id),
+        names=dict(names or {label: str(label) for label in config.classes[1:]}),
+    )
+    state = run.begin(device)
+    with StopRequest() as stop, _progress_bar(config, state.iteration) as bar:
+        run.close_epoch_if_due(state, stop)
+        batches = iterate_batches(
+            partial(build_batch, ordered, config),
+            state.iteration,
+            config.iterations,
+            workers=workers,
+        )
+        for batch in batches:
+            loss = train_step(state, batch, config, spacing_mm=ordered[0].spacing_mm)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+            run.close_epoch_if_due(state, stop)
+            if stop.requested:
+                run.stop(state, stop.name)
+    records = read_records(run.metrics)
+    return FitResult(state, find_checkpoints(run.checkpoints)[0], tuple(records))
+
+
+def check_cases(cases: Sequence[StoredCase], config: TrainConfig) -> None:
+    """Refuse cases that the settings cannot be trained on, each named with its fault.
+
+    Raises
+    ------
+    TrainingDataError
+        If there is no case, a name occurs twice, channels or spacings differ, a label is no class
+        of the net, a class occurs in no case, or a case does not annotate all classes although
+        ``loss.partial`` is ``refuse``.
+    """
+    if not cases:
+        raise TrainingDataError("there must be at least one training case, got none")
+    known = set(config.classes)
+    seen: set[str] = set()
+    for case in cases:
+        if case.id in seen:
+            raise TrainingDataError(f"{case.id}: this case was given twice; give it once")
+        seen.add(case.id)
+        if case.image.shape[0] != config.net.in_channels:
+            raise TrainingDataError(
+                f"{case.id}: the net takes {config.net.in_channels} image channel(s), found "
+                f"{case.image.shape[0]}; set net.in_channels or prepare the case with them"
+            )
+        if not np.allclose(case.spacing_mm, cases[0].spacing_mm, rtol=0.05):
+            raise TrainingDataError(
+                f"{case.id}: all cases must have one spacing, found {case.spacing_mm} mm here and "
+                f"{cases[0].spacing_mm} mm in {cases[0].id}; prepare all to one spacing"
+            )
+        foreign = sorted(case.present - known)
+        if foreign:
+            raise TrainingDataError(
+                f"{case.id}: label ids must be among the classes {sorted(known)}, found {foreign}; "
+                "add them to classes or remove them from the label map"
+            )
+        lacking = sorted(known - {0} - case.annotated)
+        if lacking and config.loss.partial == "refuse":
+            raise TrainingDataError(
+                f"{case.id}: does not annotate the classes {lacking}; complete its labels (fuse "
+                "them with pseudo-labels), or set loss.partial = 'naive' to call them background"
+            )
+    never = sorted(known - {0} - frozenset().union(*(case.present for case in cases)))
+    if never:
+        raise TrainingDataError(
+            f"the classes {never} occur in none of the {len(cases)} training cases; "
+            "leave them out of classes or add cases that show them"
+        )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The unchanging side of a run: where its files lie and what it validates on."""
+
+    config: TrainConfig
+    folder: Path
+    data: str
+    validation: Sequence[StoredCase]
+    names: Mapping[int, str]
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    def begin(self, device: torch.device | str) -> TrainState:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = find_checkpoints(self.checkpoints)
+        if found:
+            state = load_checkpoint(found[0], self.config, data=self.data, device=device)
+            logger.info("going on from iteration %d of %d", state.iteration, self.config.iterations)
+        else:
+            state = build_state(self.config, device=device)
+        write_json(self.folder / "config.json", self.config.to_dict())
+        trim_records(self.metrics, iteration=state.iteration)
+        return state
+
+    def stop(self, state: TrainState, signal_name: str) -> None:
+        path = save_checkpoint(self.checkpoints, state, self.config, data=self.data)
+        raise StoppedError(
+            f"stopped by {signal_name} at iteration {state.iteration} of {self.config.iterations}, "
+            f"state saved in {path}; run the same command again to go on"
+        )
+
+    def close_epoch_if_due(self, state: TrainState, stop: StopRequest) -> None:
+        """Validate, record and save after the last iteration of an epoch."""
+        config = self.config
+        if not state.epoch_losses or state.iteration % config.iterations_per_epoch:
+            return
+        epoch = state.iteration // config.iterations_per_epoch
+        last = epoch == config.epochs
+        dice: dict[int, float | None] | None = {}
+        if (
+            self.validation
+            and config.validate_every
+            and (last or not epoch % config.validate_every)
+        ):
+            dice = validate(state.net, self.validation, config, should_stop=lambda: stop.requested)
+        if dice is None:
+            # The losses stay in the state: the resumed run closes this epoch first.
+            self.stop(state, stop.name)
+            return
+        self._record(state, epoch, dice)
+        if last or not epoch % config.checkpoint_every:
+            save_checkpoint(self.checkpoints, state, config, data=self.data)
+            draw_progress(
+                self.folder / "progress.png", read_records(self.metrics), names=self.names
+            )
+
+    def _record(self, state: TrainState, epoch: int, dice: Mapping[int, float | None]) -> None:
+        config = self.config
+        scores = [value for value in dice.values() if value is not None]
+        loss = float(np.mean(state.epoch_losses))
+        state.epoch_losses = []
+        append_record(
+            self.metrics,
+            {
+                "epoch": epoch,
+                "iteration": state.iteration,
+                "samples": state.iteration * config.batch,
+                "loss": loss,
+                "learning_rate": learning_rate(config, state.iteration - 1),
+                "dice": {str(label): value for label, value in dice.items()},
+                "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            },
+        )
+        text = f", validation Dice {np.mean(scores):.3f}" if scores else ""
+        logger.info("epoch %d/%d: loss %.4f%s", epoch, config.epochs, loss, text)
+
+
+def _fingerprint(cases: Sequence[StoredCase]) -> str:
+    parts = [(case.id, case.key, case.shape, sorted(case.annotated)) for case in cases]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _progress_bar(config: TrainConfig, done: int) -> Any:
+    # In a log file the line of every epoch says as much as a bar.
+    return tqdm(
+        total=config.iterations,
+        initial=done,
+        desc="training",
+        unit="it",
+        disable=not sys.stderr.isatty(),
+    )

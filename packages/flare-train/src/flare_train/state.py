@@ -1,0 +1,107 @@
+"""What changes while a run goes on: weights, optimizer, iteration; and one update of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+from flare_nets.build import build_net
+from flare_nets.unet import UNet
+from flare_train.augment import augment, draw_parameters
+from flare_train.batches import Batch
+from flare_train.config import TrainConfig
+from flare_train.errors import DivergedError
+from flare_train.losses import deep_supervision_loss
+from flare_train.optimizers import build_optimizer, learning_rate
+from flare_train.randomness import stream_seed
+
+__all__ = ["TrainState", "build_state", "train_step"]
+
+
+@dataclass
+class TrainState:
+    """A run at one moment.
+
+    Parameters
+    ----------
+    net : UNet
+        On the device of the run.
+    optimizer : torch.optim.Optimizer
+    iteration : int
+        Updates made so far.
+    epoch_losses : list of float
+        Losses of the epoch that is not closed yet. Not empty right after its last iteration: then
+        validation and records of the epoch are still to be done.
+    """
+
+    net: UNet
+    optimizer: torch.optim.Optimizer
+    iteration: int = 0
+    epoch_losses: list[float] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.net.parameters()).device
+
+
+def build_state(config: TrainConfig, *, device: torch.device | str = "cpu") -> TrainState:
+    """Return the state before the first update; the weights depend on ``config.seed`` alone."""
+    generator = torch.Generator().manual_seed(stream_seed(config.seed, "weights"))
+    net = build_net(config.net, generator=generator).to(device)
+    return TrainState(net=net, optimizer=build_optimizer(net.parameters(), config.optimizer))
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    config: TrainConfig,
+    *,
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> float:
+    """Augment a batch, update the weights once and count the iteration.
+
+    Returns
+    -------
+    float
+        The loss before the update.
+
+    Raises
+    ------
+    DivergedError
+        If the loss is not finite. Weights and optimizer are then those before the step.
+    """
+    device = state.device
+    parameters = draw_parameters(
+        config.augment, seed=config.seed, iteration=state.iteration, batch=len(batch.case_ids)
+    )
+    images, targets = augment(
+        batch.images.to(device), batch.targets.to(device), parameters, spacing_mm=spacing_mm
+    )
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, state.iteration)
+    state.net.train()
+    state.optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        logits = state.net.forward_all(images)
+    loss = deep_supervision_loss(
+        logits,
+        targets,
+        dice_weight=config.loss.dice_weight,
+        cross_entropy_weight=config.loss.cross_entropy_weight,
+        batch_dice=config.loss.batch_dice,
+        smooth=config.loss.smooth,
+    )
+    value = loss.item()
+    if not math.isfinite(value):
+        raise DivergedError(state.iteration, value, batch.case_ids)
+    torch.autograd.backward(loss)
+    norm = torch.nn.utils.clip_grad_norm_(state.net.parameters(), config.optimizer.clip_norm)
+    if not math.isfinite(norm.item()):
+        raise DivergedError(state.iteration, norm.item(), batch.case_ids, quantity="gradient")
+    state.optimizer.step()
+    state.iteration += 1
+    state.epoch_losses.append(value)
+    return value
