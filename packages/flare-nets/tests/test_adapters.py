@@ -195,11 +195,11 @@ def test_wrong_arguments(config: NetConfig) -> None:
     state = state_of(config)
     with pytest.raises(ValueError, match="layout must be one of nnunet-v2, nnunet-v1, found 'v2'"):
         import_weights(state, config, layout="v2")  # type: ignore[arg-type]
-    with pytest.raises(WeightsError, match="1 names in only one of them, such as up.0.bias"):
+    with pytest.raises(WeightsError, match=r"1 names in only one of them, such as up.0.bias"):
         export_weights({n: t for n, t in state.items() if n != "up.0.bias"}, config)
     with pytest.raises(ValueError, match="nnunet-v1 holds plain U-Nets only"):
         residual = replace(config, architecture="residual")
         export_weights(state_of(residual), residual, layout="nnunet-v1")
-    with pytest.raises(ValueError, match="needs at least 2 convolutions .* found 3 and 1"):
+    with pytest.raises(ValueError, match=r"needs at least 2 convolutions .* found 3 and 1"):
         single = replace(config, decoder_convs=(1, 2))
         export_weights(state_of(single), single, layout="nnunet-v1")

@@ -101,7 +101,7 @@ def test_the_old_format(name: str) -> None:
     two_d = {
         "configurations": {"3d_fullres": {**old, "patch_size": [9, 9], "conv_kernel_sizes": []}}
     }
-    with pytest.raises(ValueError, match="conv_op must be Conv3d .2-D nets are not supported."):
+    with pytest.raises(ValueError, match=r"conv_op must be Conv3d .2-D nets are not supported."):
         read(two_d)
 
 
@@ -143,7 +143,7 @@ def test_what_the_config_cannot_say_is_refused(changes: dict[str, Any], message:
 def test_unknown_names() -> None:
     with pytest.raises(ValueError, match="named '3d_lowres'; there are: 3d_fullres"):
         read(plans(arch_kwargs()), "3d_lowres")
-    with pytest.raises(ValueError, match="network class must be one of .* found 'a.SwinUNETR'"):
+    with pytest.raises(ValueError, match=r"network class must be one of .* found 'a.SwinUNETR'"):
         read(plans(arch_kwargs(), "a.SwinUNETR"))
     with pytest.raises(ValueError, match="lacks 'n_stages'"):
         kwargs = arch_kwargs()
