@@ -1,1 +1,59 @@
 """Published label-fusion rules as exact lookup tables, on NumPy or CuPy arrays."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flare_fusion.dataset import CaseFusion, DatasetFusion, fuse_dataset
+    from flare_fusion.engine import FusionResult, apply_table, fuse
+    from flare_fusion.rules import Origin, Rule, fusion_rule, rule_names
+    from flare_fusion.tables import FusionTable, compile_table, majority_table
+
+__all__ = [
+    "CaseFusion",
+    "DatasetFusion",
+    "FusionResult",
+    "FusionTable",
+    "Origin",
+    "Rule",
+    "apply_table",
+    "compile_table",
+    "fuse",
+    "fuse_dataset",
+    "fusion_rule",
+    "majority_table",
+    "rule_names",
+]
+
+__version__ = version("flare-fusion")
+
+_HOME = {
+    "CaseFusion": "dataset",
+    "DatasetFusion": "dataset",
+    "FusionResult": "engine",
+    "FusionTable": "tables",
+    "Origin": "rules",
+    "Rule": "rules",
+    "apply_table": "engine",
+    "compile_table": "tables",
+    "fuse": "engine",
+    "fuse_dataset": "dataset",
+    "fusion_rule": "rules",
+    "majority_table": "tables",
+    "rule_names": "rules",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'flare_fusion' has no attribute {name!r}")
+    value = getattr(import_module(f"flare_fusion.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -141,50 +141,52 @@ def score_case(
 
 
 def score_missing(
-    reference: NDArray[Any] | None = None,
+    reference: NDArray[Any],
     *,
-    spacing_mm: Sequence[float] = (),
+    spacing_mm: Sequence[float],
     protocol: str | Protocol = "sound",
     reason: str = "no prediction",
 ) -> CaseScore:
-    """Score a case whose prediction is missing or unreadable.
+    """Score a case whose prediction is missing or cannot be used.
 
     Parameters
     ----------
-    reference : (z, y, x) integer array, optional
-        Fills in volumes and presence.
+    reference : (z, y, x) integer array
+        Label map.
     spacing_mm : (3,) float
-        Voxel size, needed with the reference.
+        Voxel size in array order, > 0.
     protocol : str or Protocol
-        ``missing_prediction`` decides: 0 for every label, or no scores.
+        Its ``missing_prediction`` decides: 0 for every label that the reference holds, or no scores.
     reason : str
         Written where there are no scores.
 
     Examples
     --------
-    >>> score_missing(protocol="sound")[1].dsc, score_missing(protocol="flare23")[1].dsc
-    (0.0, nan)
+    >>> reference = np.ones((2, 2, 2), np.uint8)
+    >>> score = score_missing(reference, spacing_mm=(1, 1, 1))
+    >>> score[1].dsc, score[2].dsc, score[2].reason
+    (0.0, nan, 'absent in reference')
     """
     rules = _protocol(protocol)
     worst = rules.missing_prediction == "worst"
-    ml = [0.0] * len(rules.labels)
-    if reference is not None:
-        voxel_ml = math.prod(checked_spacing(spacing_mm, reference.ndim)) / 1000
-        ml = [float(np.count_nonzero(reference == label.id)) * voxel_ml for label in rules.labels]
-    scores = tuple(
-        LabelScore(
-            id=label.id,
-            name=label.name,
-            kind=label.kind,
-            presence="reference only" if volume else "neither",
-            dsc=0.0 if worst else math.nan,
-            nsd=0.0 if worst else math.nan,
-            reference_ml=volume,
-            reason="" if worst else reason,
+    voxel_ml = math.prod(checked_spacing(spacing_mm, reference.ndim)) / 1000
+    scores = []
+    for label in rules.labels:
+        volume = float(np.count_nonzero(reference == label.id)) * voxel_ml
+        score = 0.0 if worst and volume else math.nan
+        scores.append(
+            LabelScore(
+                id=label.id,
+                name=label.name,
+                kind=label.kind,
+                presence="reference only" if volume else "neither",
+                dsc=score,
+                nsd=score,
+                reference_ml=volume,
+                reason="" if worst and volume else "absent in reference" if worst else reason,
+            )
         )
-        for label, volume in zip(rules.labels, ml, strict=True)
-    )
-    return CaseScore(rules.name, scores)
+    return CaseScore(rules.name, tuple(scores))
 
 
 def _protocol(value: str | Protocol) -> Protocol:

@@ -78,7 +78,8 @@ class Protocol:
     both_empty : {"unscored", "one"}
         A label absent in prediction and reference is listed without score, or scores 1.
     missing_prediction : {"worst", "unscored"}
-        A case without prediction scores 0 everywhere, or is listed without score.
+        A case without prediction scores 0 for every label of its reference, or is listed without
+        score.
     other_labels : {"refuse", "ignore"}
         What values outside the labels mean.
     z_axis : {"patient", "file"}

@@ -91,7 +91,11 @@ def _label_summary(label: Label, result: FolderScore) -> dict[str, Any]:
     if label.kind == "lesion":
         diseased = [score for score in scores if score.presence in ("both", "reference only")]
         healthy = [
-            score for score in all_scores if score.presence in ("neither", "prediction only")
+            case.score[label.id]
+            for case in result.cases
+            if case.score is not None
+            and case.status == "scored"
+            and case.score[label.id].presence in ("neither", "prediction only")
         ]
         summary["diseased"] = {"cases": len(diseased), **_statistics(diseased, rules)}
         summary["healthy"] = {

@@ -1,0 +1,215 @@
+"""One pass over the label maps with a table: index, look up, write.
+
+Blocks are small enough for the processor's cache, so that each voxel is read from memory once
+and written once. Arrays decide where the work happens: CuPy arrays stay on their device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flare_fusion._arrays import array_module
+from flare_fusion.rules import Rule, Source, fusion_rule
+from flare_fusion.tables import FusionTable, compile_table, majority_table
+
+__all__ = ["FusionResult", "apply_table", "fuse"]
+
+_BLOCK = 1 << 15
+
+
+@dataclass(frozen=True, eq=False)
+class FusionResult:
+    """What a fusion returns.
+
+    Parameters
+    ----------
+    label_map : (z, y, x) array
+        In the smallest unsigned type that holds the rule's labels, in the memory order of the
+        sources.
+    provenance : (z, y, x) uint8 array or None
+        `Origin` of each voxel, where it was asked for.
+    """
+
+    label_map: NDArray[Any]
+    provenance: NDArray[np.uint8] | None = None
+
+
+def fuse(
+    sources: Mapping[str, NDArray[Any]],
+    *,
+    rule: str | Rule,
+    annotated: Iterable[int] | None = None,
+    provenance: bool = False,
+    **options: Any,
+) -> FusionResult:
+    """Fuse label maps of one case by a rule.
+
+    Parameters
+    ----------
+    sources : mapping of str to (z, y, x) integer array
+        Label maps on one grid under the rule's source names, NumPy or CuPy. Not modified.
+    rule : str or Rule
+        ``"s1-labeled"`` (A, B, partial), ``"s1-unlabeled"`` (A, B, T1, T2, T3), ``"s2-replace"``
+        and ``"s2-overlay"`` (partial, pseudo), ``"majority"`` (any names), a ``.toml`` file, or
+        a rule.
+    annotated : iterable of int, optional
+        The classes K that the case's annotators looked for; rules that ask for it say so.
+    provenance : bool
+        Return the origin of each voxel too.
+    **options
+        The rule's options; ``flare-fusion rules`` prints them.
+
+    Returns
+    -------
+    FusionResult
+
+    Raises
+    ------
+    TypeError
+        If a source does not hold integers.
+    ValueError
+        If sources are missing, too many, or of unequal shape; hold labels that the rule does not
+        know; an option is unknown; or K is needed and missing.
+
+    Notes
+    -----
+    Cost: about two reads of the sources and one write of the result; memory beside the result is
+    below 2 MB.
+
+    Examples
+    --------
+    >>> a = np.array([[[1, 1, 0, 2]]], np.uint8)
+    >>> b = np.array([[[1, 3, 4, 0]]], np.uint8)
+    >>> partial = np.array([[[0, 3, 0, 14]]], np.uint8)
+    >>> result = fuse({"A": a, "B": b, "partial": partial}, rule="s1-labeled", provenance=True)
+    >>> result.label_map.tolist(), result.provenance.tolist()
+    ([[[1, 3, 4, 14]]], [[[2, 5, 4, 7]]])
+    """
+    if rule == "majority":
+        # Labels are checked against FLARE's unless told otherwise.
+        labels = options.pop("labels", range(15))
+        return apply_table(
+            majority_table(tuple(sources), labels=labels, **options), sources, provenance=provenance
+        )
+    chosen = rule if isinstance(rule, Rule) else fusion_rule(rule)
+    table = compile_table(chosen, options=options, annotated=annotated)
+    return apply_table(table, sources, provenance=provenance)
+
+
+def apply_table(
+    table: FusionTable,
+    sources: Mapping[str, NDArray[Any]],
+    *,
+    provenance: bool = False,
+    block: int = _BLOCK,
+) -> FusionResult:
+    """Fuse label maps with a compiled table; see `fuse`.
+
+    ``block`` is the number of voxels worked on at a time and changes nothing but speed.
+    """
+    arrays = _checked(table, sources)
+    xp = array_module(*arrays)
+    if xp is np:
+        label_map, origins = _fuse_in_blocks(table, arrays, provenance=provenance, block=block)
+    else:
+        index = _index(table, arrays, xp)
+        label_map = xp.asarray(table.labels).ravel()[index]
+        origins = xp.asarray(table.origins).ravel()[index] if provenance else None
+    return FusionResult(label_map, origins)
+
+
+def _checked(table: FusionTable, sources: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    wanted = [source.name for source in table.sources]
+    if set(wanted) != set(sources):
+        raise ValueError(
+            f"rule {table.name} needs the sources {', '.join(wanted)}, "
+            f"got {', '.join(sources) or 'none'}"
+        )
+    arrays = [sources[name] for name in wanted]
+    for name, array in zip(wanted, arrays, strict=True):
+        if not hasattr(array, "dtype") or array.dtype.kind not in "iub":
+            found = getattr(array, "dtype", type(array).__name__)
+            raise TypeError(f"source {name} must be an integer array, got {found}")
+        if array.shape != arrays[0].shape:
+            raise ValueError(
+                f"sources must have one shape, got {arrays[0].shape} for {wanted[0]} and "
+                f"{array.shape} for {name}"
+            )
+    return arrays
+
+
+def _fuse_in_blocks(
+    table: FusionTable, arrays: list[NDArray[Any]], *, provenance: bool, block: int
+) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+    cells = [table.labels.ravel(), *([table.origins.ravel()] if provenance else [])]
+    # The stubs want literal flags.
+    access: list[Any] = [["readonly"]] * len(arrays) + [["writeonly", "allocate"]] * len(cells)
+    with np.nditer(
+        [*arrays, *[None] * len(cells)],
+        flags=["external_loop", "buffered", "zerosize_ok"],
+        op_flags=access,
+        op_dtypes=[*[array.dtype for array in arrays], *[values.dtype for values in cells]],
+        buffersize=block,
+        order="K",
+    ) as blocks:
+        for parts in blocks:
+            read, written = parts[: len(arrays)], parts[len(arrays) :]
+            # Most of a scan is background in every source.
+            index = _index(table, read, np) if any(part.any() for part in read) else None
+            for values, out in zip(cells, written, strict=True):
+                if index is None:
+                    out[...] = values[0]
+                else:
+                    np.take(values, index, out=out, mode="clip")
+        results = blocks.operands[len(arrays) :]
+    return results[0], results[1] if provenance else None
+
+
+def _index(table: FusionTable, arrays: Sequence[NDArray[Any]], xp: ModuleType) -> NDArray[Any]:
+    """Return the flat cell number of each voxel."""
+    index = None
+    strides = np.cumprod([1, *table.labels.shape[:0:-1]])[::-1]
+    for source, array, stride in zip(table.sources, arrays, strides, strict=True):
+        _check_labels(source, array, xp)
+        part = _class_offsets(source, array, int(stride), xp)
+        index = part if index is None else xp.add(index, part, out=index)
+    assert index is not None
+    return index
+
+
+def _class_offsets(
+    source: Source, array: NDArray[Any], stride: int, xp: ModuleType
+) -> NDArray[Any]:
+    if source.classes == tuple(range(len(source.classes))) and not source.matters:
+        return xp.multiply(array, stride, dtype=np.intp)  # type: ignore[no-any-return]  # NumPy or CuPy
+    offsets = np.zeros(max(source.labels) + 1, np.intp)
+    for number, label in enumerate(source.classes):
+        offsets[label] = number * stride
+    return xp.take(xp.asarray(offsets), array)  # type: ignore[no-any-return]  # NumPy or CuPy
+
+
+def _check_labels(source: Source, array: NDArray[Any], xp: ModuleType) -> None:
+    if array.size == 0:
+        return
+    low, high = int(array.min()) if array.dtype.kind == "i" else 0, int(array.max())
+    if low >= 0 and high <= max(source.labels) and len(source.labels) == max(source.labels) + 1:
+        return
+    other = [int(label) for label in xp.unique(array) if int(label) not in source.labels]
+    if other:
+        listed = ", ".join(map(str, other[:8])) + (", ..." if len(other) > 8 else "")
+        raise ValueError(
+            f"source {source.name} must hold only the labels {_ranges(source.labels)}, "
+            f"found {listed}"
+        )
+
+
+def _ranges(labels: tuple[int, ...]) -> str:
+    if labels == tuple(range(len(labels))):
+        return f"0 to {labels[-1]}"
+    return ", ".join(map(str, labels))
