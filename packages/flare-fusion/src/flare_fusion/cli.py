@@ -133,8 +133,8 @@ def _record(rule: Rule) -> dict[str, Any]:
 def _described(rule: Rule, *, rows: bool) -> str:
     lines = [rule.name, f"  {rule.title}", f"  sources: {', '.join(rule.source_names)}"]
     for option in rule.options:
-        choices = " | ".join(str(choice).lower() for choice in option.choices)
-        lines.append(f"  option {option.name} = {choices} (default {str(option.default).lower()})")
+        choices = " | ".join(map(_written, option.choices))
+        lines.append(f"  option {option.name} = {choices} (default {_written(option.default)})")
         lines.append(f"    {option.about}")
     if not rows:
         return "\n".join(lines)
@@ -143,8 +143,8 @@ def _described(rule: Rule, *, rows: bool) -> str:
     for row in rule.rows:
         when = dict(row.when)
         cells = "".join(f"{when.get(name, 'any'):>16}" for name in names)
-        condition = " and ".join(f"{name} = {str(value).lower()}" for name, value in row.condition)
-        origin = row.origin.name.lower().replace("_", " ")
+        condition = " and ".join(f"{name} = {_written(value)}" for name, value in row.condition)
+        origin = row.origin.name.replace("_", " ").lower()
         lines.append(
             f"  {cells}  ->  {row.take} ({origin})" + (f", if {condition}" if condition else "")
         )
@@ -159,6 +159,10 @@ def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
             raise ValueError(f"{option} must be NAME=VALUE, got {text!r}")
         pairs[name] = value
     return pairs
+
+
+def _written(value: bool | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _value(text: str) -> bool | str:

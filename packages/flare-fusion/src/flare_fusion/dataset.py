@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from flare_io.atomic import write_json
 from flare_io.files import read_header, read_label_map, write_label_map
 from numpy.typing import NDArray
 
@@ -24,6 +23,7 @@ from flare_fusion._progress import shown
 from flare_fusion.engine import apply_table
 from flare_fusion.rules import Origin, Rule, fusion_rule
 from flare_fusion.tables import FusionTable, compile_table, majority_table
+from flare_io.atomic import write_json
 from flare_io.command import error_record
 from flare_io.dataset import Case, Dataset, read_dataset
 from flare_io.errors import DatasetError, GeometryError
@@ -112,7 +112,7 @@ def fuse_dataset(
     jobs: int | None = None,
     progress: bool = False,
 ) -> DatasetFusion:
-    """Fuse the labels of every case of a dataset.
+    """Fuse the labels of every training case of a dataset.
 
     Parameters
     ----------
@@ -159,9 +159,9 @@ def fuse_dataset(
         k_source=k_source,
     )
     _check_plan(plan)
-    cases = [case for case in known.cases if _has_sources(case, plan)]
+    cases = known.train
     if not cases:
-        raise DatasetError(known.root, "no case has label maps to fuse", kind="empty")
+        raise DatasetError(known.root, "no training case to fuse labels of", kind="empty")
     for folder in ("labelsTr", "records"):
         (plan.output / folder).mkdir(parents=True, exist_ok=True)
     work = Parallel(n_jobs=jobs, return_as="generator")(
@@ -185,10 +185,6 @@ def _check_plan(plan: _Plan) -> None:
     for name, folder in plan.folders:
         if not folder.is_dir():
             raise DatasetError(folder, f"source {name} must be a folder", kind="missing")
-
-
-def _has_sources(case: Case, plan: _Plan) -> bool:
-    return bool(case.pseudo_labels or plan.folders or case.label)
 
 
 def _fuse_case(case: Case, plan: _Plan) -> CaseFusion:

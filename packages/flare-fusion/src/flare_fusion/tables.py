@@ -83,7 +83,8 @@ def compile_table(
     asks = any(pattern.endswith(" annotated") for row in rows for _, pattern in row.when)
     if asks and known is None:
         raise ValueError(
-            f"rule {rule.name} must know the annotated classes of the case (K); pass annotated={{...}}"
+            f"rule {rule.name} must know the annotated classes of the case (K); "
+            "pass annotated={...}"
         )
     return _compiled(rule, rows, known if asks else None)
 
