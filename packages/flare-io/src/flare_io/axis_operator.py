@@ -65,7 +65,12 @@ class AxisOperator:
 
     def matrix(self) -> NDArray[np.float64]:
         """Return the dense (n_out, n_in) matrix."""
-        return self.rows(0, self.n_out)[2]
+        start, stop, block = self.rows(0, self.n_out)
+        return np.pad(block, ((0, 0), (start, self.n_in - stop)))
+
+    def reach(self, first: int, last: int) -> tuple[int, int]:
+        """Return the input voxels, stop excluded, that rows ``first`` to ``last`` read."""
+        return int(self.start[first]), int(self.start[last - 1]) + self.width
 
     def rows(self, first: int, last: int) -> tuple[int, int, NDArray[np.float64]]:
         """Return rows ``first`` to ``last`` as the dense block of input columns that they read.
@@ -73,13 +78,10 @@ class AxisOperator:
         Returns
         -------
         start, stop : int
-            The input voxels that these rows read, stop excluded; all of them where all rows are
-            asked for.
+            The input voxels that these rows read, stop excluded.
         block : (last - first, stop - start) float64 array
         """
-        whole = (first, last) == (0, self.n_out)
-        start = 0 if whole else int(self.start[first])
-        stop = self.n_in if whole else int(self.start[last - 1]) + self.width
+        start, stop = self.reach(first, last)
         block = np.zeros((last - first, stop - start))
         columns = self.start[first:last, None] - start + np.arange(self.width)
         np.put_along_axis(block, columns, self.weights[first:last], axis=1)
@@ -91,6 +93,7 @@ class AxisOperator:
             raise ValueError(f"axis {axis} must have length {self.n_in}, got shape {array.shape}")
         if self.width == 1:
             return array if self.is_identity else array.take(self.start, axis=axis)
+        axis %= array.ndim
         before = int(np.prod(array.shape[:axis]))
         after = int(np.prod(array.shape[axis + 1 :]))
         result = np.empty((*array.shape[:axis], self.n_out, *array.shape[axis + 1 :]), array.dtype)

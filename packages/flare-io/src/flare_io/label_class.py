@@ -10,8 +10,8 @@ from typing import Any, Literal
 __all__ = ["Code", "LabelClass", "color_by_id", "name_key"]
 
 _CATEGORIES = {
-    "anatomy": ("123037004", "Anatomical Structure"),
-    "altered": ("49755003", "Morphologically Altered Structure"),
+    "anatomy": ("91723000", "Anatomical Structure"),
+    "abnormal": ("49755003", "Morphologically Abnormal Structure"),
 }
 _LATERALITY = {"right": ("24028007", "Right"), "left": ("7771000", "Left")}
 
@@ -26,8 +26,8 @@ class Code:
         The property type, for example ``"64033007"`` and ``"Kidney"``.
     laterality : {"", "right", "left"}
         Side of a paired organ, a modifier of its own in DICOM.
-    category : {"anatomy", "altered"}
-        Anatomical structure, or morphologically altered structure (tumor, lesion).
+    category : {"anatomy", "abnormal"}
+        Anatomical structure, or morphologically abnormal structure (tumor, lesion).
 
     Examples
     --------
@@ -38,7 +38,7 @@ class Code:
     value: str
     meaning: str
     laterality: Literal["", "right", "left"] = ""
-    category: Literal["anatomy", "altered"] = "anatomy"
+    category: Literal["anatomy", "abnormal"] = "anatomy"
 
     @property
     def modifier(self) -> tuple[str, str] | None:

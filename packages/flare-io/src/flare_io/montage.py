@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
@@ -216,7 +217,7 @@ def _write_header(
     for y, text, size, color in ((10, title, 18, _TEXT), (34, facts, 13, _DIM)):
         text, font = " ".join(text.split()), _font(size)
         while len(text) > 4 and font.getlength(text) > limit:
-            text = text[:-4] + "..."
+            text = text[: int(len(text) * limit / font.getlength(text)) - 4] + "..."
         canvas.draw.text((_MARGIN, y), text, fill=color, font=font)
 
 
@@ -257,5 +258,6 @@ def _write_legend(
         canvas.draw.text((x + 20, top), rest, fill=_DIM, font=_font(14))
 
 
+@lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)

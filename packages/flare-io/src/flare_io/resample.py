@@ -7,7 +7,7 @@ the length of a scan.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -223,36 +223,78 @@ def _stream(
     clip_planes: bool,
 ) -> None:
     """Fill the target block by block along its first axis, keeping only the planes still needed."""
-    along, rows, columns = operators
-    # Whichever of the two in-plane axes shrinks more goes first: the other then has less to do.
-    rows_first = rows.n_out * columns.n_in <= rows.n_in * columns.n_out
+    _, rows, columns = operators
+    # The operator along the first axis is applied to whichever planes are smaller.
+    grows = rows.n_out * columns.n_out > rows.n_in * columns.n_in
+    if grows and not clip_planes:
+        blocks = _along_first(source, operators, dtype)
+    else:
+        blocks = _along_last(source, operators, dtype, clip_planes)
+    first = 0
+    for block in blocks:
+        if clip is not None:
+            np.clip(block, *clip, out=block)
+        target[first : first + len(block)] = block
+        first += len(block)
 
-    def in_plane(first: int, last: int) -> NDArray[Any]:
+
+def _along_first(
+    source: NDArray[Any],
+    operators: tuple[AxisOperator, AxisOperator, AxisOperator],
+    dtype: np.dtype[Any],
+) -> Iterator[NDArray[Any]]:
+    along, rows, columns = operators
+    for first, last in row_blocks(along.n_out):
+        start, stop = along.reach(first, last)
+        planes = source[start:stop].astype(dtype)
+        planes = _combine(along, first, last, planes)
+        for k in range(0, len(planes), _PLANES_AT_ONCE):
+            yield _in_plane(planes[k : k + _PLANES_AT_ONCE], rows, columns)
+
+
+def _along_last(
+    source: NDArray[Any],
+    operators: tuple[AxisOperator, AxisOperator, AxisOperator],
+    dtype: np.dtype[Any],
+    clip_planes: bool,
+) -> Iterator[NDArray[Any]]:
+    along, rows, columns = operators
+
+    def resampled(first: int, last: int) -> NDArray[Any]:
         planes = source[first:last].astype(dtype)
+        result = _in_plane(planes, rows, columns)
+        if not clip_planes:
+            return result
         limits = (planes.min((1, 2), keepdims=True), planes.max((1, 2), keepdims=True))
-        if rows_first:
-            planes = columns.apply(rows.apply(planes, axis=1), axis=2)
-        else:
-            planes = rows.apply(columns.apply(planes, axis=2), axis=1)
-        return np.clip(planes, *limits) if clip_planes else planes
+        return np.clip(result, *limits, out=result)
 
     kept = np.empty((0, rows.n_out, columns.n_out), dtype)
     kept_from = 0
     for first, last in row_blocks(along.n_out):
-        start, stop, block = along.rows(first, last)
+        start, stop = along.reach(first, last)
         kept = kept[max(0, start - kept_from) :]
         kept_from = max(kept_from, start)
         missing = range(max(start, kept_from + len(kept)), stop, _PLANES_AT_ONCE)
-        new = [in_plane(a, min(a + _PLANES_AT_ONCE, stop)) for a in missing]
+        new = [resampled(a, min(a + _PLANES_AT_ONCE, stop)) for a in missing]
         kept = np.concatenate([kept, *new])
-        if along.width == 1:
-            result = kept[along.start[first:last] - start]
-        else:
-            flat = kept.reshape(len(kept), -1)
-            result = (block.astype(dtype, copy=False) @ flat).reshape(-1, *kept.shape[1:])
-        if clip is not None:
-            np.clip(result, *clip, out=result)
-        target[first:last] = result
+        yield _combine(along, first, last, kept)
+
+
+def _in_plane(planes: NDArray[Any], rows: AxisOperator, columns: AxisOperator) -> NDArray[Any]:
+    # Whichever of the two axes shrinks more goes first: the other then has less to do.
+    if rows.n_out * columns.n_in <= rows.n_in * columns.n_out:
+        return columns.apply(rows.apply(planes, axis=1), axis=2)
+    return rows.apply(columns.apply(planes, axis=2), axis=1)
+
+
+def _combine(along: AxisOperator, first: int, last: int, planes: NDArray[Any]) -> NDArray[Any]:
+    """Return output planes ``first`` to ``last``, from the input planes that they read."""
+    if along.width == 1:
+        chosen: NDArray[Any] = planes[along.start[first:last] - along.start[first]]
+        return chosen
+    block = along.rows(first, last)[2].astype(planes.dtype, copy=False)
+    result: NDArray[Any] = (block @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
+    return result
 
 
 def _largest_share(
