@@ -1,22 +1,12 @@
 """The compiled tables against the published rules, over the whole grid."""
 
-import importlib.util
-import sys
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from flare_fusion.rules import Origin, Rule, fusion_rule
 from flare_fusion.tables import compile_table, majority_table
-
-_SPEC = importlib.util.spec_from_file_location(
-    "published", Path(__file__).with_name("published.py")
-)
-published = importlib.util.module_from_spec(_SPEC)
-sys.modules.setdefault("published", published)
-_SPEC.loader.exec_module(published)
 
 S1_OPTIONS = [
     {},
@@ -28,13 +18,64 @@ S1_OPTIONS = [
 ]
 
 
+# The published rules once more, voxel by voxel with plain ifs, as oracle.
+
+ORGANS = range(1, 14)
+TUMOR = 14
+
+
+def organ_step(a, b, r, *, annotated, trust_partial=False, gt_first=False, tie="background"):
+    if a == 0 and b == 0:
+        return r if trust_partial and r in ORGANS else 0
+    if a == b:
+        return r if gt_first and r in annotated and r in ORGANS else a
+    if a == 0 or b == 0:
+        return a + b
+    if r in (a, b):
+        return r
+    if r == 0:
+        return {"background": 0, "A": a, "B": b}[tie]
+    return 0
+
+
+def s1_labeled(a, b, p, *, annotated=frozenset(), tumor_inside_mask=False, **options):
+    tumor = p == TUMOR and not (tumor_inside_mask and a == 0 and b == 0)
+    if tumor:
+        return TUMOR
+    return organ_step(a, b, p, annotated=annotated, **options)
+
+
+def s1_unlabeled(a, b, t1, t2, t3, *, tumor_inside_mask=False, **options):
+    votes = (t1 == TUMOR) + (t2 == TUMOR) + (t3 == TUMOR)
+    if votes >= 2 and not (tumor_inside_mask and a == 0 and b == 0):
+        return TUMOR
+    return organ_step(a, b, t1, annotated=frozenset(), **options)
+
+
+def s2(p, q, *, annotated, erase):
+    if p != 0:
+        return p
+    if erase and q in annotated:
+        return 0
+    return q
+
+
+def majority(*labels, tie="background"):
+    counts = {label: labels.count(label) for label in labels}
+    most = max(counts.values())
+    leaders = [label for label in labels if counts[label] == most]
+    if len(set(leaders)) == 1:
+        return leaders[0]
+    return leaders[0] if tie == "first" else 0
+
+
 @pytest.mark.parametrize("options", S1_OPTIONS, ids=str)
 def test_s1_labeled_equals_the_published_table_on_the_whole_grid(options):
     table = compile_table(fusion_rule("s1-labeled"), options=options)
     assert table.labels.shape == (14, 14, 15)
     assert table.labels.dtype == np.uint8
     for a, b, p in product(range(14), range(14), range(15)):
-        assert table.labels[a, b, p] == published.s1_labeled(a, b, p, **options), (a, b, p)
+        assert table.labels[a, b, p] == s1_labeled(a, b, p, **options), (a, b, p)
 
 
 @pytest.mark.parametrize("annotated", [set(), {1, 5}, set(range(1, 15))], ids=str)
@@ -42,7 +83,7 @@ def test_gt_first_lets_annotated_classes_only_overrule_agreement(annotated):
     rule = fusion_rule("s1-labeled")
     table = compile_table(rule, options={"gt_first": True}, annotated=annotated)
     for a, b, p in product(range(14), range(14), range(15)):
-        expected = published.s1_labeled(a, b, p, annotated=annotated, gt_first=True)
+        expected = s1_labeled(a, b, p, annotated=annotated, gt_first=True)
         assert table.labels[a, b, p] == expected, (a, b, p)
 
 
@@ -52,7 +93,7 @@ def test_s1_unlabeled_equals_the_published_table_on_the_whole_grid(options):
     # Of T2 and T3 only "tumor or not" matters.
     assert table.labels.shape == (14, 14, 15, 2, 2)
     for a, b, t1, t2, t3 in product(range(14), range(14), range(15), (0, 1), (0, 1)):
-        expected = published.s1_unlabeled(a, b, t1, 14 * t2, 14 * t3, **options)
+        expected = s1_unlabeled(a, b, t1, 14 * t2, 14 * t3, **options)
         assert table.labels[a, b, t1, t2, t3] == expected, (a, b, t1, t2, t3)
 
 
@@ -69,7 +110,7 @@ def test_labels_that_do_not_matter_are_read_as_background():
 def test_s2_equals_the_published_table(name, annotated):
     table = compile_table(fusion_rule(name), annotated=annotated)
     for p, q in product(range(15), range(14)):
-        expected = published.s2(p, q, annotated=annotated, erase=name == "s2-replace")
+        expected = s2(p, q, annotated=annotated, erase=name == "s2-replace")
         assert table.labels[p, q] == expected, (p, q)
 
 
@@ -78,7 +119,7 @@ def test_s2_equals_the_published_table(name, annotated):
 def test_majority_equals_counting(tie, count):
     table = majority_table("ABCD"[:count], labels=range(5), tie=tie)
     for labels in product(range(5), repeat=count):
-        assert table.labels[labels] == published.majority(*labels, tie=tie), labels
+        assert table.labels[labels] == majority(*labels, tie=tie), labels
 
 
 def test_majority_works_with_labels_that_are_not_counted_up():
