@@ -78,6 +78,21 @@ def _check_manifest(layout: Layout, labels: DatasetLabels) -> Iterator[Problem]:
         )
     known = {case for _, case in layout.entries}
     rows = layout.flare.get("cases", {})
+    both = sorted(
+        {
+            case
+            for _, case in layout.entries
+            if {("train", case), ("test", case)} <= set(layout.entries)
+        }
+    )
+    if both:
+        yield Problem(
+            "note",
+            "leak",
+            str(layout.root),
+            "has cases in training and test folders",
+            ", ".join(both),
+        )
     for case in sorted(set(rows) - known):
         yield Problem(
             "error", "missing-image", source, f"names case {case!r}", "no image of that name"
@@ -93,7 +108,7 @@ def _check_manifest(layout: Layout, labels: DatasetLabels) -> Iterator[Problem]:
 def _check_case(
     layout: Layout, entry: FileEntry, labels: DatasetLabels, policy: ReadPolicy
 ) -> Iterator[Problem]:
-    from flare_io.files import read_header
+    from flare_io.files import read_header, read_label_map
 
     headers = []
     for channel in sorted(entry.images):
@@ -107,35 +122,23 @@ def _check_case(
     if not headers:
         return
     image_path, image = headers[0]
-    for path, other in headers[1:]:
+    for other_path, other in headers[1:]:
         apart = describe_grid_difference(image.geometry, image.shape, other.geometry, other.shape)
         if apart:
-            yield _grid_problem(path, image_path, apart)
-    row = layout.flare.get("cases", {}).get(entry.id, {})
-    looked_for = None if row.get("K") is None else frozenset(row["K"])
-    maps: dict[str, Path | None] = {
-        "label": entry.label,
-        "reference": entry.reference,
-        **entry.pseudo_labels,
-    }
-    for name, path in maps.items():
-        if path is None or not path.exists():
-            continue
+            yield _grid_problem(other_path, image_path, apart)
+    stated = layout.row(entry.id).get("K")
+    looked_for = None if stated is None else frozenset(stated)
+    maps = (entry.label, entry.reference, *entry.pseudo_labels.values())
+    for path in (found for found in maps if found is not None and found.exists()):
         try:
-            volume = _read_labels(path, policy)
+            volume = read_label_map(path, policy=policy)
         except (GeometryError, LabelError, UnreadableVolumeError) as error:
             yield _problem(error)
             continue
         apart = describe_grid_difference(image.geometry, image.shape, volume.geometry, volume.shape)
         if apart:
             yield _grid_problem(path, image_path, apart)
-        yield from _check_values(path, volume, labels, looked_for if name == "label" else None)
-
-
-def _read_labels(path: Path, policy: ReadPolicy) -> Volume:
-    from flare_io.files import read_label_map
-
-    return read_label_map(path, policy=policy)
+        yield from _check_values(path, volume, labels, looked_for if path == entry.label else None)
 
 
 def _grid_problem(path: Path, image: Path, apart: str) -> Problem:

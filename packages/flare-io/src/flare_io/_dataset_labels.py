@@ -1,4 +1,4 @@
-"""The classes that a ``dataset.json`` names: plain ids, regions, an ignore label; nnU-Net v1 and v2."""
+"""The classes that a ``dataset.json`` names, of nnU-Net v1 or v2: ids, regions, an ignore label."""
 
 from __future__ import annotations
 

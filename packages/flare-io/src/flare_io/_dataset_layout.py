@@ -88,6 +88,11 @@ class Layout:
         part = (self.manifest or {}).get("flare", {})
         return part if isinstance(part, Mapping) else {}
 
+    def row(self, case: str) -> Mapping[str, Any]:
+        """Return the manifest's row of a case, empty where there is none."""
+        row = self.flare.get("cases", {}).get(case, {})
+        return row if isinstance(row, Mapping) else {}
+
 
 def read_layout(folder: os.PathLike[str] | str) -> Layout:
     """Assign the files of a folder to cases and collect every problem on the way.
@@ -101,6 +106,7 @@ def read_layout(folder: os.PathLike[str] | str) -> Layout:
     if not root.is_dir():
         raise DatasetError(root, "is no folder", remedy="name the dataset's folder", kind="missing")
     layout = Layout(root, _read_manifest(root), {}, [])
+    _check_flare(layout)
     listed = (layout.manifest or {}).get("dataset")
     if isinstance(listed, Mapping):
         _take_listed(layout, listed)
@@ -146,6 +152,31 @@ def _read_manifest(root: Path) -> dict[str, Any] | None:
     return manifest
 
 
+def _check_flare(layout: Layout) -> None:
+    """Refuse a ``flare`` part whose form is wrong, so that nobody reads it as an empty one."""
+    source = layout.root / "dataset.json"
+    stated = (layout.manifest or {}).get("flare", {})
+    rows = stated.get("cases", {}) if isinstance(stated, Mapping) else None
+    sets = stated.get("pseudo_label_sets", {}) if isinstance(stated, Mapping) else None
+    if not isinstance(rows, Mapping) or not isinstance(sets, Mapping):
+        raise DatasetError(
+            source,
+            "flare, flare.cases and flare.pseudo_label_sets must be objects",
+            kind="manifest",
+        )
+    for case, row in rows.items():
+        stated_k = row.get("K") if isinstance(row, Mapping) else 0
+        if stated_k is not None and not (
+            isinstance(stated_k, list) and all(isinstance(k, int) for k in stated_k)
+        ):
+            raise DatasetError(
+                source,
+                f"flare.cases[{case!r}] must be an object, its K a list of ids or null",
+                found=repr(row)[:80],
+                kind="manifest",
+            )
+
+
 def _image_folders(root: Path) -> list[tuple[Path, Split]]:
     folders = sorted(path for path in root.glob("images*") if path.is_dir())
     return [(path, _split_of(path.name)) for path in folders]
@@ -163,7 +194,7 @@ def inside(root: Path, text: str, *, source: Path) -> Path:
     ``dataset.json`` is not.
     """
     path = Path(os.path.normpath(root / text))
-    if not path.is_relative_to(Path(os.path.normpath(root))):
+    if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
         raise DatasetError(
             source,
             "paths must lie inside the dataset folder",
@@ -179,6 +210,8 @@ def _take_listed(layout: Layout, listed: Mapping[str, Any]) -> None:
     for case, files in listed.items():
         entry = FileEntry(str(case), "train")
         try:
+            # A case's name becomes a file's name wherever results are written.
+            inside(layout.root / "labelsTr", f"{case}.nii.gz", source=source)
             images = [inside(layout.root, str(text), source=source) for text in files["images"]]
             label = files.get("label")
             entry.images = dict(enumerate(images))

@@ -105,7 +105,7 @@ def draw_anatomy(rng: np.random.Generator) -> tuple[Wall, list[Part]]:
 def paint_wall(
     wall: Wall, points: Points, hu: NDArray[np.float32], values: dict[str, float]
 ) -> NDArray[np.float32]:
-    """Paint skin, fat, muscle, ribs and lungs into ``hu``; return the depth below the skin in mm."""
+    """Paint fat, muscle, ribs and lungs into ``hu``; return the depth below the skin in mm."""
     z, y, x = points
     half_y, half_x = (np.float32(v) for v in BODY_HALF_WIDTHS_MM)
     # A little fuller than an ellipse on the flanks: r^2 plus a term that vanishes on the axes.
@@ -193,7 +193,7 @@ def _bowel(rng: np.random.Generator, wall: Wall) -> list[Part]:
 
 
 def _organs(rng: np.random.Generator, wall: Wall) -> list[tuple[int, Shape]]:
-    """The 13 organs in the order of painting, each moved and scaled by its own draw."""
+    """Return the 13 organs in the order of painting, each with its own shift and scale."""
     anatomy = _organ_shapes()
     moved: list[tuple[int, Shape]] = []
     for label in (1, 3, 11, 2, 13, 4, 12, 9, 6, 5, 10, 7, 8):

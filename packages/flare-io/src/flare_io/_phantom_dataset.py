@@ -157,7 +157,7 @@ def _counts(preset: PhantomPreset, cases: int | None, test_cases: int | None) ->
 
 
 def _refuse_foreign(root: Path) -> None:
-    """Refuse a folder that somebody else filled: cases of ours are drawn again, theirs could not be."""
+    """Refuse a folder that somebody else filled: nobody could draw those cases again."""
     manifest = root / "dataset.json"
     if manifest.exists():
         try:

@@ -189,7 +189,7 @@ def _grid(
     spacing_mm: tuple[float, float, float] | None,
     shape: tuple[int, int, int] | None,
 ) -> tuple[Geometry, tuple[int, int, int]]:
-    """The asked grid around the middle of the center's field of view."""
+    """Return the asked grid around the middle of the center's field of view."""
     own_shape, own_spacing = preset_grid(preset, index)
     extent = np.multiply(own_shape, own_spacing)
     if shape is None:
@@ -209,7 +209,7 @@ def _grid(
 
 
 def _drawn(preset: PhantomPreset, labels: frozenset[int]) -> frozenset[int]:
-    """The labels that the preset draws; a left kidney becomes 2 where kidneys are merged."""
+    """Return those labels that the preset draws; 13 becomes 2 where kidneys are merged."""
     merged = {2 if label == 13 and 13 not in preset.classes else label for label in labels}
     return frozenset(merged & preset.classes)
 

@@ -149,7 +149,7 @@ def _draw_a(a: _Annotator) -> NDArray[np.uint8]:
     labels = _without_tumors(a)
 
     def spoil(label: int, mask: NDArray[np.bool_], box: tuple[slice, ...]) -> NDArray[np.bool_]:
-        wide = _blurred(mask, scene, sigma_mm=3.3 if label in _THIN else 6.0)
+        wide = _blurred(mask, scene, sigma_mm=3.0 if label in _THIN else 5.6)
         kept = wide + _push(a, box, slope=0.4) > 0.5
         if label in _VISIBLE_HU and a.errors.omission > 0:
             contrast = _contrast_to_neighbors(scene, label, mask, box)
@@ -259,20 +259,21 @@ def _respoiled(
 
 
 def _blurred(mask: NDArray[np.bool_], scene: Scene, *, sigma_mm: float) -> NDArray[np.float32]:
-    sigma = [sigma_mm / spacing for spacing in scene.spacing_mm]
+    # A coarse grid has no boundary to move unless it is softened a little.
+    sigma = [max(0.45, sigma_mm / spacing) for spacing in scene.spacing_mm]
     blurred = ndimage.gaussian_filter(mask.astype(np.float32), sigma, mode="nearest", truncate=3)
     return np.asarray(blurred, np.float32)
 
 
 def _push(annotator: _Annotator, box: tuple[slice, ...], *, slope: float) -> NDArray[np.float32]:
-    """What the jitter adds to a blurred mask that falls by ``slope`` per voxel at the boundary."""
+    """Return what jitter adds to a blurred mask that falls by ``slope`` a voxel at the edge."""
     push = np.float32(slope * annotator.errors.jitter) * annotator.field[box]
     # Less than half: a boundary may move, but nothing appears or vanishes far from one.
     return np.asarray(np.clip(push, -0.45, 0.45), np.float32)
 
 
 def _jitter_field(rng: np.random.Generator, scene: Scene) -> NDArray[np.float32]:
-    """A smooth random field of unit spread, 3 voxels wide."""
+    """Return a smooth random field of unit spread, 3 voxels wide."""
     field = rng.standard_normal(scene.organs.shape, dtype=np.float32)
     field = ndimage.gaussian_filter(field, 1.5, mode="wrap", truncate=3)
     return np.asarray(field / max(float(field.std()), 1e-6), np.float32)

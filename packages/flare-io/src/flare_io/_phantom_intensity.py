@@ -1,4 +1,4 @@
-"""Hounsfield units of the phantom's materials and the physics between the patient and the picture."""
+"""Hounsfield units of the phantom's materials, and the physics between patient and picture."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def finish_image(
     spacing_mm: tuple[float, float, float],
     rng: np.random.Generator,
 ) -> NDArray[np.int16]:
-    """Turn mean attenuation on the grid into a CT: point spread, slice profile, streaks, noise, integers.
+    """Turn mean attenuation into a CT: point spread, slice profile, streaks, noise, integers.
 
     Parameters
     ----------

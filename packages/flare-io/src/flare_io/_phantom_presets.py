@@ -115,7 +115,7 @@ def phantom_preset(name: str) -> PhantomPreset:
 def preset_grid(
     preset: PhantomPreset, index: int
 ) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
-    """Return shape and spacing of a case: the preset's, and in ``stress`` a height of each case's own."""
+    """Return shape and spacing of a case; in ``stress`` each case has its own height."""
     if preset.name != "stress":
         return preset.shape, preset.spacing_mm
     slices, distance_mm = _STRESS[index % len(_STRESS)]

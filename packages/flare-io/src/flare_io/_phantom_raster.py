@@ -137,7 +137,7 @@ class _Canvas:
             self.hu[core[0]][core[1]] = tumor.hu
 
     def _paint_table(self) -> None:
-        """A flat tray below the patient's back; it belongs to the room, not to the deformed body."""
+        """Paint a tray below the back; it belongs to the room, not to the deformed body."""
         back = BODY_HALF_WIDTHS_MM[0] * self.patient.frame.size + self.patient.frame.shift[1] + 9.0
         y, x = self.axes[1][:, None], self.axes[2][None, :]
         below = y - back - 12.0 * (1 - np.clip(x / 190.0, -1, 1) ** 2)
@@ -149,7 +149,7 @@ class _Canvas:
     def _inside(
         self, shape: Shape, depth: NDArray[np.float32] | None, within_mm: float
     ) -> tuple[tuple[slice, ...], NDArray[np.bool_]] | None:
-        """Slices of a box around the shape and the mask within it, or None where it misses the slab."""
+        """Return a box around the shape and the mask within it; None where it misses the slab."""
         low, high = self.patient.frame.world_box(*shape.box())
         box = []
         for k, axis in enumerate(self.axes):
@@ -167,7 +167,7 @@ class _Canvas:
 
 def _sub_centers(origin: float, spacing: float, count: int, factor: int) -> NDArray[np.float64]:
     first = origin - spacing / 2 + spacing / (2 * factor)
-    return first + np.arange(count * factor) * (spacing / factor)
+    return np.asarray(first + np.arange(count * factor) * (spacing / factor), np.float64)
 
 
 def _block_sum(array: NDArray[Any], factor: int) -> NDArray[np.float32]:
@@ -177,7 +177,7 @@ def _block_sum(array: NDArray[Any], factor: int) -> NDArray[np.float32]:
 
 
 def _majority(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """The label with most sub-voxels; where none has more than the rest, the one painted later."""
+    """Return the label with most sub-voxels; of equals the one with the larger id."""
     if factor == 1:
         return labels
     present = [int(k) for k in np.flatnonzero(np.bincount(labels.ravel(), minlength=256))]

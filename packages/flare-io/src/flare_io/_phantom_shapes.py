@@ -1,4 +1,4 @@
-"""Bodies given by formula: a level that is negative inside and about the distance in mm near the surface.
+"""Bodies by formula: a level, negative inside, about the distance in mm near the surface.
 
 Coordinates are the model patient's, in mm and array order (S, P, L): the first number grows toward
 the head, the second toward the back, the third toward the patient's left.
@@ -36,7 +36,7 @@ class Shape(Protocol):
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """An ellipsoid; ``yaw`` turns it about the long axis of the patient, ``roll`` about the front-back axis."""
+    """An ellipsoid, turned by ``yaw`` about the long and ``roll`` about the front-back axis."""
 
     center: Vector
     radii: Vector
@@ -76,7 +76,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class Tube:
-    """A tube of changing radius along a curve through ``points``; ``flat`` < 1 thins it from front to back."""
+    """A tube of changing radius along a curve; ``flat`` < 1 thins it from front to back."""
 
     points: tuple[Vector, ...]
     radii: tuple[float, ...]
@@ -129,7 +129,7 @@ class Tube:
 
 @dataclass(frozen=True)
 class Blob:
-    """A ball whose radius is perturbed by ``waves``: rows of (amplitude, kz, ky, kx, phase), k per radius."""
+    """A ball perturbed by ``waves``: rows of (amplitude, kz, ky, kx, phase), k per radius."""
 
     center: Vector
     radius_mm: float
@@ -144,7 +144,7 @@ class Blob:
                 self.radius_mm
             )
             level -= np.float32(amplitude * self.radius_mm) * np.cos(angle + np.float32(phase))
-        return level
+        return np.asarray(level, np.float32)
 
     def box(self) -> tuple[Vector, Vector]:
         """Return the box of the largest radius."""
@@ -218,18 +218,16 @@ def _smooth(tube: Tube, pieces: int = 3) -> list[tuple[NDArray[np.float64], floa
     """Points and radii along a Catmull-Rom curve, so that a fine grid sees no kinks."""
     knots = np.asarray([(*p, r) for p, r in zip(tube.points, tube.radii, strict=True)], float)
     padded = np.vstack([2 * knots[0] - knots[1], knots, 2 * knots[-1] - knots[-2]])
-    rows = []
-    for k in range(len(knots) - 1):
-        p0, p1, p2, p3 = padded[k : k + 4]
-        for t in np.arange(pieces) / pieces:
-            rows.append(
-                0.5
-                * (
-                    2 * p1
-                    + (p2 - p0) * t
-                    + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
-                    + (3 * p1 - p0 - 3 * p2 + p3) * t**3
-                )
-            )
+    rows = [
+        0.5
+        * (
+            2 * p1
+            + (p2 - p0) * t
+            + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
+            + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+        )
+        for p0, p1, p2, p3 in zip(padded, padded[1:], padded[2:], padded[3:], strict=False)
+        for t in np.arange(pieces) / pieces
+    ]
     rows.append(knots[-1])
     return [(row[:3], float(row[3])) for row in rows]

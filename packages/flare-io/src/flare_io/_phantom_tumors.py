@@ -113,7 +113,7 @@ def draw_cysts(rng: np.random.Generator, parts: list[Part]) -> list[Lesion]:
 
 
 def _body(rng: np.random.Generator, center: Vector, radius_mm: float) -> Blob:
-    """An irregular ball: six waves of low frequency, together up to a good third of the radius."""
+    """Return an irregular ball: six slow waves, together up to a good third of the radius."""
     waves = []
     for _ in range(6):
         k = rng.normal(0, 1.6, 3).tolist()
@@ -123,7 +123,7 @@ def _body(rng: np.random.Generator, center: Vector, radius_mm: float) -> Blob:
 
 
 def _place(rng: np.random.Generator, parts: list[Part], label: int) -> Vector:
-    """A point well inside the organ, or for label 0 one in the fat behind the bowel."""
+    """Return a point well inside the organ, or for label 0 one among the bowel loops."""
     if label == 0:
         z, y, x = rng.uniform((-110, -45, -70), (-55, 15, 70)).tolist()
         return z, y, x

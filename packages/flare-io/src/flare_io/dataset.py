@@ -200,7 +200,7 @@ def write_dataset_json(
     file_ending: str = ".nii.gz",
     flare: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``dataset.json`` for nnU-Net v2, with the ``flare`` part that `read_dataset` understands.
+    """Write ``dataset.json`` for nnU-Net v2, with the ``flare`` part of `read_dataset`.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def _first_of(root: Path, errors: list[Problem]) -> DatasetError:
 
 
 def _case(layout: Layout, table: LabelTable, entry: FileEntry, k_source: str) -> Case:
-    row = layout.flare.get("cases", {}).get(entry.id, {})
+    row = layout.row(entry.id)
     annotated: frozenset[int] | None = None
     if entry.label is not None:
         if k_source == "presence":
