@@ -126,6 +126,19 @@ def cases() -> Iterator[tuple[str, ParityCase]]:
     yield "one-slice", ParityCase(ct[:, :1], (3.0, 1.3, 1.3), settings(1.5, 1.0, 1.0), labels[:1])
 
 
+def ct_cases(paths: list[Path]) -> Iterator[tuple[str, ParityCase]]:
+    """Yield real scans, as stored, at the spacings of a fine and of a coarse model."""
+    from flare_io.files import read_volume
+
+    for path in paths:
+        volume = read_volume(path)
+        for name, spacing_mm in (("fine", (2.5, 0.8, 0.8)), ("coarse", (4.0, 1.2, 1.2))):
+            settings = Preprocessing(spacing_mm=spacing_mm, intensities=(CT,), axes="as_stored")
+            image = volume.array[None].astype(np.float32)
+            case = ParityCase(image, volume.geometry.spacing_mm, settings)
+            yield f"{path.name.split('.')[0]}-{name}", case
+
+
 def steps_apart(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the distance in float32 steps, taken at the array's scale where values are small."""
     scale = np.maximum(np.abs(b), np.abs(b).max() * 2.0**-6)
@@ -145,7 +158,7 @@ def compare(name: str, case: ParityCase, peer: dict[str, NDArray[np.generic]]) -
     same_box = peer[f"{name}.box"].T.tolist() == [list(box.start), list(box.stop)]
     theirs = peer[f"{name}.array"].astype(np.float32, copy=False)
     if not same_box or theirs.shape != ours.array.shape:
-        print(f"{name:20} DIFFERENT GRID {theirs.shape} {ours.array.shape}, same box: {same_box}")
+        print(f"{name:22} DIFFERENT GRID {theirs.shape} {ours.array.shape}, same box: {same_box}")
         return False
     steps = steps_apart(ours.array, theirs)
     equal = float((ours.array == theirs).mean())
@@ -155,7 +168,7 @@ def compare(name: str, case: ParityCase, peer: dict[str, NDArray[np.generic]]) -
         off = int((ours.labels != np.maximum(peer[f"{name}.labels"], 0)).sum())
     good = steps.max() <= LARGEST_STEPS and off == 0
     print(
-        f"{name:20} {ours.array.shape!s:20} bit-equal {100 * equal:9.5f} %  "
+        f"{name:22} {ours.array.shape!s:20} bit-equal {100 * equal:9.5f} %  "
         f"worst {steps.max():5.2f} steps  labels off {off:4d}  {'ok' if good else 'DIFFERENT'}"
     )
     return bool(good)
@@ -164,9 +177,10 @@ def compare(name: str, case: ParityCase, peer: dict[str, NDArray[np.generic]]) -
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", required=True, help="interpreter of an environment with nnunetv2")
+    parser.add_argument("--ct", type=Path, nargs="*", default=[], help="real scans to add")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        made = dict(cases())
+        made = {**dict(cases()), **dict(ct_cases(arguments.ct))}
         written = {"names": np.array(json.dumps(list(made)))}
         for name, case in made.items():
             written[f"{name}.image"] = case.image

@@ -142,7 +142,7 @@ def prepare(
     labels : Volume, optional
         Its label map, on the same grid. The image's result does not depend on it.
     label_rule : {"linear", "nearest"}
-        See `flare_io.resample_labels`.
+        See `flare_io.resample.resample_labels`.
 
     Returns
     -------
@@ -161,8 +161,8 @@ def prepare(
     for bit, resampling to the last bit of float32. Differences: labels outside the image's nonzero
     region stay 0 and are not marked -1, and never widen the mask of ``within_mask``.
 
-    Peak memory: the case once in float32, and the result; see `flare_io.resample_image` for the
-    rest.
+    Peak memory: one channel in float32, the result, and what `flare_io.resample.resample_image`
+    needs.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Volumes on another grid, equal to nnU-Net's resampling and several times faster.
 
-The convention is `flare_io.axis_operator`'s, one banded matrix per axis. Images go through them
+The convention is that of `flare_io.banded`, one banded matrix per axis. Images go through them
 plane by plane and block by block, so that the memory needed beside the result does not grow with
 the length of a scan.
 """
@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from flare_io.axis_operator import AxisOperator, axis_operator, row_blocks
+from flare_io.banded import AxisOperator, axis_operator, row_blocks
 
 __all__ = [
     "AxisOperator",

@@ -131,7 +131,7 @@ def axis_operator(n_in: int, n_out: int, order: int) -> AxisOperator:
 
     Notes
     -----
-    Equal to ``scipy.ndimage.zoom(..., mode="nearest", grid_mode=True)`` to about 1e-14 of the
+    Equal to ``scipy.ndimage.zoom(..., mode="nearest", grid_mode=True)`` to about 1e-13 of the
     largest input value. The cubic spline's coefficients are the input convolved with ``sqrt(3) *
     pole**abs(k)``, pole ``sqrt(3) - 2``; cutting it at 28 voxels leaves an error below float64's.
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from flare_io.axis_operator import axis_operator, row_blocks
+from flare_io.banded import axis_operator, row_blocks
 
 LENGTH = st.integers(1, 90)
 ORDER = st.sampled_from([0, 1, 3])
