@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _FILL = 0.22
-_DASH = 4
+_DASH = 5
 _SEARCH_VOXELS = 4e6
 
 
@@ -214,7 +214,7 @@ def paint_plane(
             pixels[inside] += _FILL * (color - pixels[inside])
             pixels[inside & lines] = color
     if dashed is not None:
-        lines = outline(dashed, width=1) & dashes
+        lines = outline(dashed, width=2) & dashes
         for label in np.unique(dashed[dashed != 0]):
             pixels[(dashed == label) & lines] = colors.get(int(label), (255, 255, 255))
     painted: NDArray[np.uint8] = np.rint(pixels).astype(np.uint8)
