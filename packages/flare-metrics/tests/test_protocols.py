@@ -81,7 +81,7 @@ def test_a_wrong_file_is_told_what_is_wrong(tmp_path, text, message):
 
 def test_an_unknown_name_lists_the_known_ones():
     assert protocol_names() == ("flare23", "sound")
-    with pytest.raises(ValueError, match="must be flare23, sound or a .toml file, got 'flare99'"):
+    with pytest.raises(ValueError, match=r"must be flare23, sound or a .toml file, got 'flare99'"):
         protocol("flare99")
 
 

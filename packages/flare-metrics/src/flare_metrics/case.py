@@ -156,7 +156,7 @@ def score_missing(
     spacing_mm : (3,) float
         Voxel size in array order, > 0.
     protocol : str or Protocol
-        Its ``missing_prediction`` decides: 0 for every label that the reference holds, or no scores.
+        Its ``missing_prediction`` decides: 0 for every label of the reference, or no scores.
     reason : str
         Written where there are no scores.
 
@@ -174,6 +174,7 @@ def score_missing(
     for label in rules.labels:
         volume = float(np.count_nonzero(reference == label.id)) * voxel_ml
         score = 0.0 if worst and volume else math.nan
+        unscored = "absent in reference" if worst else reason
         scores.append(
             LabelScore(
                 id=label.id,
@@ -183,7 +184,7 @@ def score_missing(
                 dsc=score,
                 nsd=score,
                 reference_ml=volume,
-                reason="" if worst and volume else "absent in reference" if worst else reason,
+                reason=unscored if math.isnan(score) else "",
             )
         )
     return CaseScore(rules.name, tuple(scores))

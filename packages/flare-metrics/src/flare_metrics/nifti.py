@@ -130,8 +130,13 @@ def _header(start: bytes, path: Path) -> Any:
     for kind, magic in kinds:
         if magic in (b"n+1", b"n+2") and len(start) >= kind.sizeof_hdr:
             try:
-                return kind(start[: kind.sizeof_hdr])
-            except (HeaderDataError, WrapStructError) as error:
+                # Unchecked: nibabel's checks repair silently, a spacing of 0 for one.
+                header = kind(start[: kind.sizeof_hdr], check=False)
+                header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+                header.get_data_dtype()
+                header.get_best_affine()
+                return header
+            except (HeaderDataError, WrapStructError, ValueError) as error:
                 raise UnreadableFileError(
                     path, f"NIfTI header is wrong: {error}", kind="corrupt"
                 ) from error
