@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -119,7 +121,7 @@ def test_weights_halve_and_sum_to_one(outputs):
     weights = deep_supervision_weights(outputs)
     assert sum(weights) == pytest.approx(1)
     assert weights[-1] == 0
-    assert all(a == pytest.approx(2 * b) for a, b in zip(weights, weights[1:-1], strict=False))
+    assert all(a == pytest.approx(2 * b) for a, b in itertools.pairwise(weights[:-1]))
 
 
 def test_weights_of_one_and_of_none():

@@ -1,6 +1,6 @@
 """Learn organ and tumor segmentation from partially labeled CT, resumable.
 
-Public names resolve on first use, so that ``import flare_train`` loads neither torch nor matplotlib.
+Public names resolve on first use: ``import flare_train`` loads neither torch nor matplotlib.
 """
 
 from __future__ import annotations

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from flare_io.atomic import write_file
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from flare_io.atomic import write_file
 from flare_train.config import TrainConfig
 from flare_train.errors import CheckpointError
 from flare_train.state import TrainState, build_state
@@ -72,7 +72,7 @@ def save_checkpoint(
     def write(file: IO[bytes]) -> None:
         file.write(content)
 
-    write_file(path, write, verify=_read_record)
+    write_file(path, write, verify=_verify)
     for old in find_checkpoints(root)[config.keep_checkpoints :]:
         old.unlink(missing_ok=True)
     return path
@@ -162,6 +162,10 @@ def _restore(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
             else:
                 restored = value.clone()
             state.optimizer.state[parameter][slot] = restored
+
+
+def _verify(path: Path) -> None:
+    _read_record(path)
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -123,8 +123,8 @@ def cut_patch(
     inside: NDArray[Any] = np.asarray(array[(..., *_slices(begin, end))])
     if inside.shape[-3:] == tuple(patch):
         return inside
-    result: Any = np.full((*array.shape[:-3], *patch), fill, inside.dtype)
-    target = _slices(
+    result: NDArray[Any] = np.full((*array.shape[:-3], *patch), fill, inside.dtype)
+    target: Any = _slices(
         [low - first for low, first in zip(begin, start, strict=True)],
         [high - first for high, first in zip(end, start, strict=True)],
     )

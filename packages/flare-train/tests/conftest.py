@@ -1,0 +1,84 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from flare_nets.config import NetConfig
+from flare_train.config import AugmentConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from flare_train.randomness import stream
+from flare_train.store import StoredCase
+
+NET = NetConfig(
+    architecture="plain",
+    in_channels=1,
+    out_channels=3,
+    features=(4, 8),
+    kernels=((3, 3, 3), (3, 3, 3)),
+    strides=((1, 1, 1), (2, 2, 2)),
+    convs=(1, 1),
+    decoder_convs=(1,),
+    up_bias=False,
+    head_bias=False,
+)
+
+
+def _config(**changes) -> TrainConfig:
+    config = TrainConfig(
+        net=NET,
+        classes=(0, 1, 14),
+        patch=(8, 12, 12),
+        epochs=4,
+        iterations_per_epoch=5,
+        validate_every=2,
+        checkpoint_every=2,
+        optimizer=OptimizerConfig(kind="adamw", learning_rate=1e-2),
+        schedule=ScheduleConfig(unit="iteration"),
+        augment=AugmentConfig.light(),
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def _case(index: int, *, annotated=(1, 14), shape=(10, 16, 14)) -> StoredCase:
+    """Return a noisy image with a bright ball, label 1, and a dark box, label 14."""
+    rng = stream(99, index)
+    labels = np.zeros(shape, np.uint8)
+    center = [int(rng.integers(3, size - 3)) for size in shape]
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    labels[(z - center[0]) ** 2 + (y - center[1]) ** 2 + (x - center[2]) ** 2 <= 9] = 1
+    corner = [int(rng.integers(0, size - 3)) for size in shape]
+    labels[tuple(slice(first, first + 3) for first in corner)] = 14
+    image = np.choose(labels // 7 + (labels == 1), [0.0, 2.0, -2.0])
+    image = image + 0.3 * rng.standard_normal(shape)
+    return StoredCase.from_arrays(
+        f"case_{index}",
+        image[None].astype(np.float32),
+        labels,
+        spacing_mm=(3.0, 2.0, 2.0),
+        annotated=frozenset(annotated),
+        key=f"key {index}",
+    )
+
+
+@pytest.fixture(scope="session")
+def make_config():
+    return _config
+
+
+@pytest.fixture(scope="session")
+def make_case():
+    return _case
+
+
+@pytest.fixture(scope="session")
+def cases():
+    return [_case(index) for index in range(4)]
+
+
+@pytest.fixture(scope="session")
+def validation():
+    return [_case(index) for index in range(10, 12)]
+
+
+@pytest.fixture
+def config():
+    return _config()
