@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+
 from flare_io._phantom_centers import CENTERS, center_of
 from flare_io._phantom_dataset import FIRST_TEST_INDEX
 from flare_io.phantom import ErrorModel, draw_phantom, phantom_preset
@@ -122,10 +123,9 @@ def test_spine_and_table_lie_behind(small):
     assert bone[:, 1].mean() > 32
     # Below the back, beyond a gap of air, there is the tray.
     column = image[24, :, 32]
-    body = np.flatnonzero(column > -300)
-    gaps = np.flatnonzero(np.diff(body) > 1)
-    assert gaps.size
-    assert body[-1] > 48
+    solid = np.flatnonzero(column > -300)
+    assert (np.diff(solid) > 1).any()
+    assert solid[-1] > 54
 
 
 def test_contrast_moves_vessels_and_kidneys_together(mini):
@@ -144,7 +144,7 @@ def test_same_patient_on_another_grid():
     fine = draw_phantom(seed=2, index=0, preset="mini", spacing_mm=(4.5, 3.5, 3.5))
     assert fine.image.shape == (64, 96, 96)
     # Sub-voxels (1::2) straddle the coarse centers: the labels agree but for the boundary.
-    organs = [k for k in FEW - {0, 14}]
+    organs = sorted(FEW - {0, 14})
     assert mean_dice(fine.truth.array[1::2, 1::2, 1::2], coarse.truth.array, organs) > 0.85
     by_shape = draw_phantom(seed=2, index=0, preset="mini", shape=(64, 96, 96))
     np.testing.assert_array_equal(by_shape.truth.array, fine.truth.array)
@@ -197,10 +197,10 @@ def test_host_centers_leave_other_tumors_unlabeled():
 
 
 def test_tumors_are_drawn_and_recorded():
-    cases = [draw_phantom(seed=0, index=k, preset="unit") for k in range(60)]
+    cases = [draw_phantom(seed=0, index=k, preset="unit") for k in range(40)]
     healthy = np.mean([not case.record["tumors"] for case in cases])
-    # 30 % of 60: a spread of 6 %.
-    assert 0.12 < healthy < 0.48
+    # 30 % of 40: a spread of 7 %.
+    assert 0.1 < healthy < 0.5
     for case in cases:
         drawn = (case.truth.array == 14).sum() * case.truth.geometry.voxel_volume_mm3 / 1000
         recorded = sum(tumor["volume_ml"] for tumor in case.record["tumors"])
@@ -210,8 +210,8 @@ def test_tumors_are_drawn_and_recorded():
 
 def test_dark_tumors_are_darker_than_the_liver():
     differences = []
-    for index in range(40):
-        case = draw_phantom(seed=0, index=index, preset="mini", errors=ErrorModel(omission=0))
+    for index in range(2, 40, 5):
+        case = draw_phantom(seed=0, index=index, preset="mini")
         rows = case.record["tumors"]
         if len(rows) == 1 and rows[0]["host"] == "liver" and rows[0]["kind"] == "dark":
             image, truth = case.image.array, case.truth.array
@@ -225,6 +225,8 @@ def test_record_is_json(mini):
     for case in mini:
         assert json.loads(json.dumps(case.record)) == case.record
         assert set(case.record["errors"]) == {"A", "B"}
+        for log in case.record["errors"].values():
+            assert {k for labels in log.values() if isinstance(labels, list) for k in labels} <= FEW
 
 
 def test_pseudo_labels_hold_organs_only(mini):

@@ -133,6 +133,7 @@ def read_layout(folder: os.PathLike[str] | str) -> Layout:
         )
     for entry in layout.entries.values():
         _check_channels(layout, entry)
+        _check_endings(layout, entry)
     _check_letter_case(layout)
     return layout
 
@@ -210,8 +211,11 @@ def _take_listed(layout: Layout, listed: Mapping[str, Any]) -> None:
     for case, files in listed.items():
         entry = FileEntry(str(case), "train")
         try:
-            # A case's name becomes a file's name wherever results are written.
-            inside(layout.root / "labelsTr", f"{case}.nii.gz", source=source)
+            # It becomes a file's name wherever results are written.
+            if Path(case).name != case:
+                raise DatasetError(
+                    source, "case names must be plain names", found=repr(case), kind="outside"
+                )
             images = [inside(layout.root, str(text), source=source) for text in files["images"]]
             label = files.get("label")
             entry.images = dict(enumerate(images))
@@ -272,7 +276,6 @@ def _take_images(layout: Layout, folder: Path, split: Split) -> None:
             layout.problems.append(_two_files(path, entry.images[channel], case))
             continue
         entry.images[channel] = path
-        _check_ending(layout, path, ending)
 
 
 def _take_labels(layout: Layout, folder: Path, split: Split) -> None:
@@ -292,7 +295,6 @@ def _take_labels(layout: Layout, folder: Path, split: Split) -> None:
             layout.problems.append(_two_files(path, entry.label, stem))
         else:
             entry.label = path
-            _check_ending(layout, path, ending)
 
 
 def _two_files(path: Path, other: Path, case: str) -> Problem:
@@ -306,19 +308,22 @@ def _two_files(path: Path, other: Path, case: str) -> Problem:
     )
 
 
-def _check_ending(layout: Layout, path: Path, ending: str) -> None:
+def _check_endings(layout: Layout, entry: FileEntry) -> None:
     stated = (layout.manifest or {}).get("file_ending")
-    if isinstance(stated, str) and stated != ending:
-        layout.problems.append(
-            Problem(
-                "error",
-                "ending",
-                str(path),
-                f"dataset.json states file_ending {stated!r}",
-                repr(ending),
-                "convert the file or correct file_ending",
+    if not isinstance(stated, str):
+        return
+    for path in (*entry.images.values(), *([entry.label] if entry.label else [])):
+        if not path.name.endswith(stated):
+            layout.problems.append(
+                Problem(
+                    "error",
+                    "ending",
+                    str(path),
+                    f"dataset.json states file_ending {stated!r}",
+                    repr(path.name),
+                    "convert the file or correct file_ending",
+                )
             )
-        )
 
 
 def _take_label_sets(layout: Layout) -> None:

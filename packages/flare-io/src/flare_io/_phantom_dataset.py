@@ -89,7 +89,7 @@ def write_phantom_dataset(
     seed : int
         Seed of the dataset.
     jobs : int
-        Processes.
+        Processes; with more than one, a script needs the usual ``if __name__ == "__main__":``.
     errors : ErrorModel, optional
         Knobs of the pseudo-label sets.
     progress : callable, optional
@@ -193,9 +193,13 @@ def _run(todo: list[_Job], jobs: int) -> Iterator[dict[str, Any]]:
         yield from map(_make, todo)
         return
     # Fresh processes: a forked one would inherit the locks of whatever threads the caller runs.
-    with ProcessPoolExecutor(min(jobs, max(1, len(todo))), mp_context=get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(min(jobs, max(1, len(todo))), mp_context=get_context("spawn"))
+    try:
         for future in as_completed([pool.submit(_make, job) for job in todo]):
             yield future.result()
+    finally:
+        # After a failure or Ctrl-C: finish the cases in hand, start no other.
+        pool.shutdown(cancel_futures=True)
 
 
 def _make(job: _Job) -> dict[str, Any]:

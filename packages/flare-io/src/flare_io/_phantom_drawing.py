@@ -141,7 +141,7 @@ def draw_phantom(
         "phase": {"name": phase.name, "latent": round(phase.latent, 3)},
         "tumors": _tumor_rows(patient, raster, geometry, complete),
         "cysts": len(patient.cysts),
-        "errors": {name: each.log for name, each in pseudo.items()},
+        "errors": {name: _drawn_log(chosen, each.log) for name, each in pseudo.items()},
     }
     annotated = None if center.annotated is None else _drawn(chosen, center.annotated)
     partial = None
@@ -212,6 +212,17 @@ def _drawn(preset: PhantomPreset, labels: frozenset[int]) -> frozenset[int]:
     """Return those labels that the preset draws; 13 becomes 2 where kidneys are merged."""
     merged = {2 if label == 13 and 13 not in preset.classes else label for label in labels}
     return frozenset(merged & preset.classes)
+
+
+def _drawn_log(preset: PhantomPreset, log: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the log of errors without organs that the preset does not draw."""
+    drawn: dict[str, Any] = {}
+    for kind, entry in log.items():
+        if isinstance(entry, str):
+            drawn[kind] = entry
+        elif labels := _drawn(preset, frozenset(entry)):
+            drawn[kind] = sorted(labels)
+    return drawn
 
 
 def _label_map(

@@ -37,7 +37,7 @@ _FIXED = {
     "air": -950.0,
     "sinus": -70.0,
     "stool": 35.0,
-    "table": 0.0,
+    "table": 120.0,
     "table core": -900.0,
 }
 # Without contrast the vessels and the kidneys look alike and the parenchyma is darker.

@@ -138,11 +138,11 @@ class _Canvas:
 
     def _paint_table(self) -> None:
         """Paint a tray below the back; it belongs to the room, not to the deformed body."""
-        back = BODY_HALF_WIDTHS_MM[0] * self.patient.frame.size + self.patient.frame.shift[1] + 9.0
+        back = BODY_HALF_WIDTHS_MM[0] * self.patient.frame.size + self.patient.frame.shift[1] + 3.0
         y, x = self.axes[1][:, None], self.axes[2][None, :]
         below = y - back - 12.0 * (1 - np.clip(x / 190.0, -1, 1) ** 2)
-        tray = (below > 0) & (below < 30) & (np.abs(x) < 190)
-        core = tray & (below > 6) & (below < 24) & (np.abs(x) < 184)
+        tray = (below > 0) & (below < 26) & (np.abs(x) < 190)
+        core = tray & (below > 7) & (below < 19) & (np.abs(x) < 184)
         self.hu[:, tray] = self.patient.values["table"]
         self.hu[:, core] = self.patient.values["table core"]
 
