@@ -72,7 +72,8 @@ def draw_frame(rng: np.random.Generator) -> Frame:
     size = float(np.exp(np.clip(rng.normal(0, 0.05), -0.1, 0.1)))
     shift = np.clip(rng.normal(0, _DISPLACEMENT_MM, 3), -12, 12).tolist()
     spread = _DISPLACEMENT_MM / _BSPLINE_GAIN
-    # Beyond 1.3 spreads over 80 mm two control points could fold the body onto itself.
+    # Clipped, else two control points 80 mm apart could fold the body onto itself; 5.5 mm of
+    # spread are left.
     coefficients = np.clip(rng.normal(0, spread, (3, _KNOTS, _KNOTS, _KNOTS)), -26, 26)
     return Frame(size, (shift[0], shift[1], shift[2]), coefficients)
 

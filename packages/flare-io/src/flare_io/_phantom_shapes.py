@@ -90,7 +90,8 @@ class Tube:
         for (a, ra), (b, rb) in zip(_smooth(self)[:-1], _smooth(self)[1:], strict=True):
             axis = np.subtract(b, a)
             axis[1] *= stretch
-            squared = float(axis @ axis)
+            # Two knots may coincide: then the cone is a ball.
+            squared = max(float(axis @ axis), 1e-9)
             dz, dy, dx = (
                 z - np.float32(a[0]),
                 (y - np.float32(a[1])) * stretch,
