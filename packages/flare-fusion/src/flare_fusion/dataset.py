@@ -11,83 +11,28 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from flare_io.files import read_header, read_label_map, write_label_map
+from flare_io.files import write_label_map
 from numpy.typing import NDArray
 
 from flare_fusion._progress import shown
 from flare_fusion.engine import apply_table
+from flare_fusion.report import CaseFusion, DatasetFusion
 from flare_fusion.rules import Origin, Rule, fusion_rule
+from flare_fusion.sources import file_of_source, read_sources
 from flare_fusion.tables import FusionTable, compile_table, majority_table
 from flare_io.atomic import write_json
 from flare_io.command import error_record
 from flare_io.dataset import Case, Dataset, read_dataset
-from flare_io.errors import DatasetError, GeometryError
-from flare_io.geometry import describe_grid_difference
-from flare_io.volume import Volume
+from flare_io.errors import DatasetError
 
-__all__ = ["CaseFusion", "DatasetFusion", "fuse_dataset"]
+__all__ = ["fuse_dataset"]
 
 KSource = Literal["manifest", "presence"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaseFusion:
-    """What became of one case.
-
-    Parameters
-    ----------
-    case : str
-    status : {"done", "kept", "failed"}
-        ``"kept"``: an earlier run had finished it.
-    rule : str
-        The rule that was applied.
-    sources : dict of str to str
-        File of each source; ``"none"`` stands for a referee that saw nothing.
-    label_map : str
-        The fused file, relative to the output folder.
-    volumes_ml : dict of str to float
-        Volume of each label.
-    origins : dict of str to int
-        Voxels by origin.
-    error : dict or None
-        The fault as a record.
-    """
-
-    case: str
-    status: Literal["done", "kept", "failed"]
-    rule: str = ""
-    sources: dict[str, str] = field(default_factory=dict)
-    label_map: str = ""
-    volumes_ml: dict[str, float] = field(default_factory=dict)
-    origins: dict[str, int] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetFusion:
-    """What became of a dataset; also written as ``report.json``."""
-
-    folder: Path
-    cases: tuple[CaseFusion, ...]
-
-    @property
-    def failed(self) -> tuple[CaseFusion, ...]:
-        """The cases without a fused label map."""
-        return tuple(case for case in self.cases if case.status == "failed")
-
-    @property
-    def label_maps(self) -> dict[str, Path]:
-        """The fused file of each case that has one."""
-        return {
-            case.case: self.folder / case.label_map
-            for case in self.cases
-            if case.status != "failed"
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,11 +142,11 @@ def _fuse_case(case: Case, plan: _Plan) -> CaseFusion:
 
 def _fused(case: Case, plan: _Plan) -> CaseFusion:
     names, rule = _rule_of(case, plan)
-    files = {name: _file_of(name, case, plan) for name in names}
+    files = {name: file_of_source(name, case, dict(plan.folders)) for name in names}
     target = plan.output / "labelsTr" / f"{case.id}.nii.gz"
     record_file = plan.output / "records" / f"{case.id}.json"
     hashes = {name: _sha256(path) for name, path in files.items() if path is not None}
-    arrays, image = _read_sources(case, files)
+    arrays, image = read_sources(case, files)
     table = _table_of(rule, names, case, arrays, plan)
     key = _key(table, hashes)
     kept = _kept(record_file, key, target)
@@ -239,59 +184,6 @@ def _rule_of(case: Case, plan: _Plan) -> tuple[tuple[str, ...], Rule | None]:
         name = "s1-unlabeled" if own_maps else "s1-labeled"
     rule = fusion_rule(name)
     return rule.source_names, rule
-
-
-def _file_of(name: str, case: Case, plan: _Plan) -> Path | None:
-    """Return the file of a source; None for the partial label of an unlabeled case."""
-    folders = dict(plan.folders)
-    if name in folders:
-        for suffix in (".nii.gz", ".nii", ".nrrd", ".mha"):
-            path = folders[name] / f"{case.id}{suffix}"
-            if path.exists():
-                return path
-        raise DatasetError(
-            folders[name], f"source {name} has no label map of case {case.id}", kind="missing"
-        )
-    if name == "partial":
-        return case.label
-    # The set that S2 replaces is the FLARE 2022 winner's, which is B.
-    for key in (name, "B") if name == "pseudo" else (name,):
-        if key in case.pseudo_labels:
-            return case.pseudo_labels[key]
-    raise DatasetError(
-        case.id,
-        f"case has no source {name}",
-        found=", ".join(case.pseudo_labels) or "none",
-        remedy=f"name its folder with --source {name}=DIR",
-        kind="missing",
-    )
-
-
-def _read_sources(
-    case: Case, files: Mapping[str, Path | None]
-) -> tuple[dict[str, NDArray[Any]], Volume]:
-    """Return the arrays of all sources and a volume on the image's grid."""
-    header = read_header(case.image[0])
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, path in files.items():
-        if path is None:
-            continue
-        volume = read_label_map(path)
-        difference = describe_grid_difference(
-            header.geometry, header.shape, volume.geometry, volume.shape
-        )
-        if difference is not None:
-            raise GeometryError(
-                path,
-                f"source {name} must lie on the image's grid",
-                found=difference,
-                remedy="resample it to the image first",
-                kind="grid",
-            )
-        arrays[name] = volume.array
-    nothing = np.zeros(header.shape, np.uint8)
-    filled = {name: arrays.get(name, nothing) for name in files}
-    return filled, Volume(nothing, header.geometry)
 
 
 def _table_of(

@@ -7,12 +7,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flare_metrics.case import CaseScore, LabelScore, score_case
+    from flare_metrics.case import score_case
     from flare_metrics.errors import GridError, LabelError, UnreadableFileError
     from flare_metrics.files import LabelMap, read_label_map
     from flare_metrics.folder import FolderScore, score_files, score_folder
     from flare_metrics.overlap import dice
     from flare_metrics.protocols import Label, Protocol, protocol, protocol_names
+    from flare_metrics.scores import CaseScore, LabelScore
     from flare_metrics.surface import surface_dice
 
 __all__ = [
@@ -38,13 +39,13 @@ __all__ = [
 __version__ = version("flare-metrics")
 
 _HOME = {
-    "CaseScore": "case",
+    "CaseScore": "scores",
     "FolderScore": "folder",
     "GridError": "errors",
     "Label": "protocols",
     "LabelError": "errors",
     "LabelMap": "files",
-    "LabelScore": "case",
+    "LabelScore": "scores",
     "Protocol": "protocols",
     "UnreadableFileError": "errors",
     "dice": "overlap",

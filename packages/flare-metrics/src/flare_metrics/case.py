@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,68 +12,12 @@ from numpy.typing import NDArray
 from flare_metrics._arguments import checked_spacing, same_shape
 from flare_metrics.overlap import dice_of_counts
 from flare_metrics.protocols import Label, Protocol, protocol
+from flare_metrics.scores import CaseScore, LabelScore, Presence
 from flare_metrics.surface import surface_dice
 
-__all__ = ["CaseScore", "LabelScore", "score_case", "score_missing"]
+__all__ = ["score_case", "score_missing"]
 
-Presence = Literal["both", "prediction only", "reference only", "neither"]
 _Box = tuple[slice, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelScore:
-    """The scores of one label in one case.
-
-    Parameters
-    ----------
-    id, name, kind
-        The label, as in its protocol.
-    presence : {"both", "prediction only", "reference only", "neither"}
-        Where the label occurs.
-    dsc, nsd : float
-        Dice and surface Dice, in [0, 1]; NaN where not scored.
-    prediction_ml, reference_ml : float
-        Volumes over the whole array (2-D: 0).
-    reason : str
-        Why there is no score; empty where there is one.
-    """
-
-    id: int
-    name: str
-    kind: str
-    presence: Presence
-    dsc: float
-    nsd: float
-    prediction_ml: float = 0.0
-    reference_ml: float = 0.0
-    reason: str = ""
-
-    @property
-    def scored(self) -> bool:
-        """Whether the label counts in means."""
-        return not self.reason
-
-
-@dataclass(frozen=True)
-class CaseScore:
-    """The scores of one case, in the order of the protocol's labels."""
-
-    protocol: str
-    labels: tuple[LabelScore, ...]
-
-    def __getitem__(self, label: int) -> LabelScore:
-        for score in self.labels:
-            if score.id == label:
-                return score
-        raise KeyError(f"no label {label} in protocol {self.protocol}")
-
-    def mean_dsc(self, kind: str = "organ") -> float:
-        """Return the mean DSC of the scored labels of a kind, NaN where none is scored."""
-        return _mean([score.dsc for score in self.labels if score.scored and score.kind == kind])
-
-    def mean_nsd(self, kind: str = "organ") -> float:
-        """Return the mean NSD of the scored labels of a kind, NaN where none is scored."""
-        return _mean([score.nsd for score in self.labels if score.scored and score.kind == kind])
 
 
 def score_case(
@@ -324,7 +267,3 @@ def _agreement(
         # NumPy's rounding, as in the official scripts: Python's own may differ in the last digit.
         dsc, nsd = (float(np.round(value, rules.decimals)) for value in (dsc, nsd))
     return dsc, nsd
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else math.nan

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flare_metrics._progress import shown
-from flare_metrics.case import CaseScore, score_case, score_missing
+from flare_metrics.case import score_case, score_missing
 from flare_metrics.command import error_record
 from flare_metrics.errors import GridError, LabelError, UnreadableFileError
 from flare_metrics.files import LabelMap, case_name, read_label_map
 from flare_metrics.grid import describe_difference
 from flare_metrics.protocols import Protocol, protocol
+from flare_metrics.scores import CaseScore
 
 __all__ = ["CaseResult", "FolderScore", "score_files", "score_folder"]
 

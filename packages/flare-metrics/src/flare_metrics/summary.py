@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flare_metrics.atomic import write_json, write_text
-from flare_metrics.case import LabelScore
 from flare_metrics.protocols import Label, Protocol
+from flare_metrics.scores import LabelScore
 
 if TYPE_CHECKING:
     from flare_metrics.folder import CaseResult, FolderScore
