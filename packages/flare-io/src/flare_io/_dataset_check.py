@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from flare_io._dataset_labels import DatasetLabels, read_labels
-from flare_io._dataset_layout import FileEntry, Layout, Problem, read_layout
+from flare_io._dataset_layout import FileEntry, Layout, read_layout
+from flare_io._dataset_problem import Problem
 from flare_io.errors import DatasetError, GeometryError, LabelError, UnreadableVolumeError
 from flare_io.geometry import describe_grid_difference
 from flare_io.policy import ReadPolicy

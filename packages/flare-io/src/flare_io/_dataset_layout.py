@@ -7,7 +7,6 @@ a ``labels*`` of the same ending, without ``dataset.json``).
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -15,50 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from flare_io._dataset_manifest import channel_names, check_flare, inside, read_manifest
+from flare_io._dataset_problem import Problem
 from flare_io.errors import DatasetError
 
-__all__ = ["FileEntry", "Layout", "Problem", "read_layout"]
+__all__ = ["FileEntry", "Layout", "read_layout"]
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 Split = Literal["train", "test"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong, or only remarkable, in a dataset folder.
-
-    Parameters
-    ----------
-    severity : {"error", "note"}
-        Notes do not keep a dataset from being used.
-    kind : str
-        A short word for programs, such as ``"missing-image"``.
-    source : str
-        File or folder.
-    rule, found, remedy : str
-        What is expected, what came, the way out.
-    """
-
-    severity: Literal["error", "note"]
-    kind: str
-    source: str
-    rule: str
-    found: str = ""
-    remedy: str = ""
-
-    def describe(self) -> str:
-        """Return ``SOURCE: rule, found; way out`` on one line."""
-        return self.as_error().describe()
-
-    def as_error(self) -> DatasetError:
-        """Return the exception that says the same."""
-        return DatasetError(
-            self.source, self.rule, found=self.found, remedy=self.remedy, kind=self.kind
-        )
-
-    def record(self) -> dict[str, str]:
-        """Return the fields as a JSON-ready dict."""
-        return {"severity": self.severity, **self.as_error().record()}
 
 
 @dataclass
@@ -105,8 +68,8 @@ def read_layout(folder: os.PathLike[str] | str) -> Layout:
     root = Path(folder)
     if not root.is_dir():
         raise DatasetError(root, "is no folder", remedy="name the dataset's folder", kind="missing")
-    layout = Layout(root, _read_manifest(root), {}, [])
-    _check_flare(layout)
+    layout = Layout(root, read_manifest(root), {}, [])
+    check_flare(root, layout.manifest)
     listed = (layout.manifest or {}).get("dataset")
     if isinstance(listed, Mapping):
         _take_listed(layout, listed)
@@ -138,46 +101,6 @@ def read_layout(folder: os.PathLike[str] | str) -> Layout:
     return layout
 
 
-def _read_manifest(root: Path) -> dict[str, Any] | None:
-    path = root / "dataset.json"
-    if not path.exists():
-        return None
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(path, "must be JSON", found=str(error), kind="manifest") from error
-    if not isinstance(manifest, dict):
-        raise DatasetError(
-            path, "must be a JSON object", found=type(manifest).__name__, kind="manifest"
-        )
-    return manifest
-
-
-def _check_flare(layout: Layout) -> None:
-    """Refuse a ``flare`` part whose form is wrong, so that nobody reads it as an empty one."""
-    source = layout.root / "dataset.json"
-    stated = (layout.manifest or {}).get("flare", {})
-    rows = stated.get("cases", {}) if isinstance(stated, Mapping) else None
-    sets = stated.get("pseudo_label_sets", {}) if isinstance(stated, Mapping) else None
-    if not isinstance(rows, Mapping) or not isinstance(sets, Mapping):
-        raise DatasetError(
-            source,
-            "flare, flare.cases and flare.pseudo_label_sets must be objects",
-            kind="manifest",
-        )
-    for case, row in rows.items():
-        stated_k = row.get("K") if isinstance(row, Mapping) else 0
-        if stated_k is not None and not (
-            isinstance(stated_k, list) and all(isinstance(k, int) for k in stated_k)
-        ):
-            raise DatasetError(
-                source,
-                f"flare.cases[{case!r}] must be an object, its K a list of ids or null",
-                found=repr(row)[:80],
-                kind="manifest",
-            )
-
-
 def _image_folders(root: Path) -> list[tuple[Path, Split]]:
     folders = sorted(path for path in root.glob("images*") if path.is_dir())
     return [(path, _split_of(path.name)) for path in folders]
@@ -186,24 +109,6 @@ def _image_folders(root: Path) -> list[tuple[Path, Split]]:
 def _split_of(folder_name: str) -> Split:
     suffix = folder_name.removeprefix("images").lower().lstrip("_-")
     return "test" if suffix.startswith(("ts", "test", "val")) else "train"
-
-
-def inside(root: Path, text: str, *, source: Path) -> Path:
-    """Return the path that a manifest names, refusing what points outside the folder.
-
-    Links are not followed: a folder of links to a data store is legitimate, ``../`` in a downloaded
-    ``dataset.json`` is not.
-    """
-    path = Path(os.path.normpath(root / text))
-    if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
-        raise DatasetError(
-            source,
-            "paths must lie inside the dataset folder",
-            found=text,
-            remedy="move or link the file into the folder",
-            kind="outside",
-        )
-    return path
 
 
 def _take_listed(layout: Layout, listed: Mapping[str, Any]) -> None:
@@ -379,14 +284,6 @@ def _check_channels(layout: Layout, entry: FileEntry) -> None:
                 f"channel {extra[0]:04d}",
             )
         )
-
-
-def channel_names(manifest: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Return the channels in order, from ``channel_names`` (v2) or ``modality`` (v1)."""
-    table = (manifest or {}).get("channel_names", (manifest or {}).get("modality", {}))
-    if not isinstance(table, Mapping) or not all(str(key).isdigit() for key in table):
-        return ()
-    return tuple(str(table[key]) for key in sorted(table, key=int))
 
 
 def _check_letter_case(layout: Layout) -> None:

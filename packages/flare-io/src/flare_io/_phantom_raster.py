@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_io._phantom_anatomy import BODY_HALF_WIDTHS_MM, Part, Wall, paint_wall
 from flare_io._phantom_frame import Frame
 from flare_io._phantom_shapes import Shape
+from flare_io._phantom_trunk import BODY_HALF_WIDTHS_MM, Part, Wall, paint_wall
 from flare_io._phantom_tumors import Lesion
 from flare_io.geometry import Geometry
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Blob", "Ellipsoid", "Minus", "Points", "Shape", "Tube", "Union", "Vector"]
+__all__ = ["Blob", "Ellipsoid", "Minus", "Points", "Shape", "Tube", "Union", "Vector", "shifted"]
 
 Vector = tuple[float, float, float]
 Points = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
@@ -70,7 +70,7 @@ class Ellipsoid:
         """Return the ellipsoid shifted, with its radii scaled."""
         z, y, x = self.radii
         return replace(
-            self, center=_add(self.center, shift), radii=(z * scale, y * scale, x * scale)
+            self, center=shifted(self.center, shift), radii=(z * scale, y * scale, x * scale)
         )
 
 
@@ -123,7 +123,7 @@ class Tube:
         """Return the tube shifted, with its radii scaled."""
         return replace(
             self,
-            points=tuple(_add(point, shift) for point in self.points),
+            points=tuple(shifted(point, shift) for point in self.points),
             radii=tuple(radius * scale for radius in self.radii),
         )
 
@@ -154,7 +154,7 @@ class Blob:
 
     def moved(self, shift: Vector, scale: float) -> Blob:
         """Return the blob shifted and scaled."""
-        return replace(self, center=_add(self.center, shift), radius_mm=self.radius_mm * scale)
+        return replace(self, center=shifted(self.center, shift), radius_mm=self.radius_mm * scale)
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,8 @@ class Minus:
         return Minus(self.body.moved(shift, scale), self.holes)
 
 
-def _add(point: Vector, shift: Vector) -> Vector:
+def shifted(point: Vector, shift: Vector) -> Vector:
+    """Return a point moved by a shift."""
     return point[0] + shift[0], point[1] + shift[1], point[2] + shift[2]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_io._phantom_anatomy import ORGAN_NAMES, Part
+from flare_io._phantom_anatomy import ORGAN_NAMES
 from flare_io._phantom_shapes import Blob, Points, Vector
+from flare_io._phantom_trunk import Part
 
 __all__ = ["HEALTHY_SHARE", "Lesion", "draw_cysts", "draw_tumors"]
 

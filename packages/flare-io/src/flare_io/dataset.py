@@ -15,7 +15,9 @@ from typing import Any, Literal
 
 from flare_io._dataset_check import check_dataset
 from flare_io._dataset_labels import read_labels
-from flare_io._dataset_layout import FileEntry, Layout, Problem, channel_names, read_layout
+from flare_io._dataset_layout import FileEntry, Layout, read_layout
+from flare_io._dataset_manifest import channel_names
+from flare_io._dataset_problem import Problem
 from flare_io.atomic import write_json
 from flare_io.errors import DatasetError
 from flare_io.labels import LabelTable
