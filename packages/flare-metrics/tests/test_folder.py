@@ -221,6 +221,15 @@ def test_a_worker_that_dies_costs_its_own_case_only(folders):
     assert "the worker died" in results[0].reason
 
 
+def test_unknown_labels_in_the_reference_are_not_the_predictions_fault(tmp_path):
+    write(tmp_path / "p", "a.nii.gz", organ())
+    path = write(tmp_path / "r", "a.nii.gz", organ(label=15))
+    result = score_folder(tmp_path / "p", tmp_path / "r")["a"]
+    assert (result.status, result.score) == ("failed", None)
+    assert result.error["source"] == str(path)
+    assert "reference must hold only labels of protocol sound, found 15" in result.reason
+
+
 def test_names_with_spaces_and_accents_work(tmp_path):
     for role in ("p", "r"):
         write(tmp_path / role, "Fall 1 für Ödem.nii.gz", organ())

@@ -15,7 +15,7 @@ from flare_metrics.protocols import Label, Protocol, protocol
 from flare_metrics.scores import CaseScore, LabelScore, Presence
 from flare_metrics.surface import surface_dice
 
-__all__ = ["score_case", "score_missing"]
+__all__ = ["refuse_other_labels", "score_case", "score_missing"]
 
 _Box = tuple[slice, ...]
 
@@ -72,9 +72,8 @@ def score_case(
     )
     same_shape(*maps)
     spacing = checked_spacing(spacing_mm, maps[0].ndim)
-    if rules.other_labels == "refuse":
-        for array, name in zip(maps, ("prediction", "reference"), strict=True):
-            _refuse_other_labels(array, name, rules)
+    for array, name in zip(maps, ("prediction", "reference"), strict=True):
+        refuse_other_labels(array, name, rules)
     boxes = tuple(_boxes_of_labels(array, rules) for array in maps)
     scores = [
         _score_label(maps, (boxes[0].get(label.id), boxes[1].get(label.id)), spacing, label, rules)
@@ -146,7 +145,10 @@ def _label_map(array: NDArray[Any], name: str) -> NDArray[Any]:
     return array
 
 
-def _refuse_other_labels(array: NDArray[Any], name: str, rules: Protocol) -> None:
+def refuse_other_labels(array: NDArray[Any], name: str, rules: Protocol) -> None:
+    """Raise if a label map holds values that the protocol neither knows nor ignores."""
+    if rules.other_labels == "ignore":
+        return
     known = {0, *(label.id for label in rules.labels)}
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if set(range(low, high + 1)) <= known:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flare_metrics._progress import shown
-from flare_metrics.case import score_case, score_missing
+from flare_metrics.case import refuse_other_labels, score_case, score_missing
 from flare_metrics.command import error_record
 from flare_metrics.errors import GridError, LabelError, UnreadableFileError
 from flare_metrics.files import LabelMap, case_name, read_label_map
@@ -117,7 +117,8 @@ def score_files(
         If a file is damaged, the grids differ (how far, in mm), or values are not the protocol's
         labels.
     """
-    return _score_pair(Path(prediction), read_label_map(reference), _resolved(protocol))
+    rules = _resolved(protocol)
+    return _score_pair(Path(prediction), _read_reference(Path(reference), rules), rules)
 
 
 def score_folder(
@@ -229,7 +230,7 @@ def _score_task(task: _Task) -> CaseResult:
     case, predictions, references, rules = task
     name = references[0].name
     try:
-        reference = read_label_map(_only(references))
+        reference = _read_reference(_only(references), rules)
     except Exception as error:
         return CaseResult(case=case, status="failed", error=error_record(error), file=name)
     try:
@@ -259,6 +260,15 @@ def _only(paths: list[Path]) -> Path:
             kind="duplicate",
         )
     return paths[0]
+
+
+def _read_reference(path: Path, rules: Protocol) -> LabelMap:
+    reference = read_label_map(path)
+    try:
+        refuse_other_labels(reference.array, "reference", rules)
+    except ValueError as error:
+        raise LabelError(path, str(error), kind="other-labels") from error
+    return reference
 
 
 def _score_pair(prediction: Path, reference: LabelMap, rules: Protocol) -> CaseScore:
