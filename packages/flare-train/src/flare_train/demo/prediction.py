@@ -1,0 +1,176 @@
+"""Predict cases with a model folder, draw each as a picture, and keep a record of what was done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flare_io.dicom import read_series
+from flare_io.files import read_label_map, read_volume, write_label_map
+
+from flare_io.atomic import write_json
+from flare_io.labels import LabelTable
+from flare_io.montage import write_montage
+from flare_io.volume import Volume
+
+if TYPE_CHECKING:
+    from flare_infer.predictor import Predictor
+
+__all__ = ["CaseInput", "PredictedCase", "predict_cases"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseInput:
+    """A volume file or DICOM folder to predict, and its reference label map if there is one."""
+
+    id: str
+    image: Path
+    reference: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedCase:
+    """What became of one case.
+
+    Parameters
+    ----------
+    id : str
+    label_map, montage : str
+        Files relative to the demo's folder; empty if the case failed.
+    seconds : float
+        From the file to the label map in memory, model warm.
+    volumes_ml : dict of str to float
+        By label id, what was found.
+    error : str
+        Why there is no prediction; empty if there is one.
+    """
+
+    id: str
+    label_map: str = ""
+    montage: str = ""
+    seconds: float = 0.0
+    volumes_ml: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+def predict_cases(
+    cases: Sequence[CaseInput], model: Path, folder: Path, *, group: str, device: str = "cpu"
+) -> tuple[PredictedCase, ...]:
+    """Predict cases, one bad case costing one case, and keep what is done already.
+
+    Parameters
+    ----------
+    cases : sequence of CaseInput
+        Ids unique.
+    model : path
+        Model folder.
+    folder : path
+        Label maps go to ``predictions/<group>``, pictures to ``pictures/<group>``, one record per
+        case to ``records/<group>``.
+    group : str
+    device : str, optional
+
+    Returns
+    -------
+    tuple of PredictedCase
+        In the order of `cases`.
+    """
+    for kind in ("predictions", "pictures", "records"):
+        (folder / kind / group).mkdir(parents=True, exist_ok=True)
+    model_key = _digest(sorted(path for path in model.iterdir() if path.is_file()))
+    results = []
+    predictor: Predictor | None = None
+    for number, case in enumerate(cases, 1):
+        record = folder / "records" / group / f"{case.id}.json"
+        key = f"{model_key} {_digest(_files(case))}"
+        result = _kept(record, key, folder)
+        if result is None:
+            if predictor is None:
+                predictor = _load(model, device)
+            result = _predict(case, predictor, folder, group)
+            write_json(record, {"key": key, "result": asdict(result)})
+        results.append(result)
+        text = result.error or f"{result.seconds:.2f} s"
+        logger.info("case %d/%d %s: %s", number, len(cases), case.id, text)
+    return tuple(results)
+
+
+def _load(model: Path, device: str) -> Predictor:
+    from flare_infer.predictor import Predictor
+
+    return Predictor.load(model, device=device)
+
+
+def _predict(case: CaseInput, predictor: Predictor, folder: Path, group: str) -> PredictedCase:
+    label_map = Path("predictions", group, f"{case.id}.nii.gz")
+    picture = Path("pictures", group, f"{case.id}.png")
+    try:
+        started = time.perf_counter()
+        image = read_series(case.image) if case.image.is_dir() else read_volume(case.image)
+        labels = predictor.predict(image)
+        seconds = time.perf_counter() - started
+        table = predictor.model.labels
+        write_label_map(labels, folder / label_map)
+        _draw(case, image, labels, table, folder / picture)
+    except (OSError, ValueError, MemoryError) as error:
+        return PredictedCase(id=case.id, error=" ".join(str(error).split()) or "out of memory")
+    ids, counts = np.unique(labels.array, return_counts=True)
+    voxel_ml = labels.geometry.voxel_volume_mm3 / 1000
+    return PredictedCase(
+        id=case.id,
+        label_map=label_map.as_posix(),
+        montage=picture.as_posix(),
+        seconds=round(seconds, 3),
+        volumes_ml={
+            str(id): round(int(count) * voxel_ml, 1)
+            for id, count in zip(ids.tolist(), counts.tolist(), strict=True)
+            if id
+        },
+    )
+
+
+def _draw(case: CaseInput, image: Volume, labels: Volume, table: LabelTable, path: Path) -> None:
+    reference = None if case.reference is None else read_label_map(case.reference)
+    if reference is None:
+        title = f"{case.id}: prediction of a net that has seen phantoms only, no patient"
+    else:
+        title = f"{case.id}: prediction (solid) and truth (dashed)"
+    write_montage(path, image, labels, table=table, reference=reference, title=title)
+
+
+def _files(case: CaseInput) -> Iterator[Path]:
+    if case.image.is_dir():
+        yield from sorted(path for path in case.image.iterdir() if path.is_file())
+    else:
+        yield case.image
+    if case.reference is not None:
+        yield case.reference
+
+
+def _digest(files: Any) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _kept(record: Path, key: str, folder: Path) -> PredictedCase | None:
+    """Return the result of an earlier run if it is of the same key and its files are there."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        result = PredictedCase(**content["result"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    there = all((folder / name).is_file() for name in (result.label_map, result.montage) if name)
+    # A case that failed is tried again: the reason may be gone.
+    return result if content["key"] == key and there and not result.error else None
