@@ -1,8 +1,9 @@
 """Files that are old or new, never torn.
 
-Everything that flare writes under a final name goes through here: a temporary file in the same folder, written,
-flushed to the disk, verified, renamed, and the folder flushed. A kill or a full disk at any point leaves the old
-file (or none) and at most one temporary, which the next write of the same name removes.
+Everything that flare writes under a final name goes through here: a temporary file in the same
+folder, written, flushed to the disk, verified, renamed, and the folder flushed. A kill or a full
+disk at any point leaves the old file (or none) and at most one temporary, which the next write of
+the same name removes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def _no_fault(operation: str) -> None:
     """Stand where the tests make the operations of one write fail, one after the other."""
 
 
-# Called before each operation: create, write, flush, verify, rename, flush-folder.
+# Called before each operation: create, write (each time), flush, verify, rename, flush-folder.
 failpoint: Callable[[str], None] = _no_fault
 
 

@@ -28,14 +28,22 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-_RESOURCE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOMEM}
+_RESOURCE_ERRNOS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOMEM,
+}
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
     """Return the exit code that an exception stands for.
 
-    A class may name its own as ``exit_code``. Other ``ValueError`` and ``TypeError`` are wrong arguments; an
-    ``OSError`` of disk, memory or permission is a lack of resources; all else is a bug.
+    A class may name its own as ``exit_code``. Other ``ValueError`` and ``TypeError`` are wrong
+    arguments; an ``OSError`` of disk, memory or permission is a lack of resources; all else is a
+    bug.
 
     Examples
     --------
@@ -65,7 +73,9 @@ def error_record(error: BaseException) -> dict[str, Any]:
     return {"kind": kind, "source": "", "rule": " ".join(str(error).split())}
 
 
-def run_command(program: str, command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+def run_command(
+    program: str, command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace
+) -> int:
     """Run one subcommand and turn whatever it raises into one line and an exit code.
 
     Parameters

@@ -1,7 +1,8 @@
 """What can be wrong with data, as four named classes.
 
-Wrong arguments raise the built-in errors. These four are for the world outside: files, grids, labels and
-dataset folders. Each carries its parts as fields, so that a command prints one line and ``--json`` one record.
+Wrong arguments raise the built-in errors. These four are for the world outside: files, grids,
+labels and dataset folders. Each carries its parts as fields, so that a command prints one line and
+``--json`` one record.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class _DataError(Exception):
 
         Examples
         --------
-        >>> GeometryError("a.nii", "spacing must be > 0", found="0.0", remedy="repair it").describe()
+        >>> GeometryError(
+        ...     "a.nii", "spacing must be > 0", found="0.0", remedy="repair it"
+        ... ).describe()
         'a.nii: spacing must be > 0, found 0.0; repair it'
         """
         text = f"{self.source}: {self.rule}"

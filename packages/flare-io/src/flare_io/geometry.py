@@ -1,8 +1,8 @@
 """Where a voxel array lies in the patient.
 
-One convention holds everywhere: array axes are (z, y, x), and world coordinates are LPS millimeters written in
-the same order, (S, P, L). So an identity direction is the canonical scan, and no component is ever reversed
-except in the two private modules that speak to SimpleITK and nibabel.
+One convention holds everywhere: array axes are (z, y, x), and world coordinates are LPS millimeters
+written in the same order, (S, P, L). So an identity direction is the canonical scan, and no
+component is ever reversed except in the private modules that speak to SimpleITK and NIfTI.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ class Geometry:
     origin : (3,) float, optional
         World position (S, P, L) in mm of the center of voxel (0, 0, 0).
     direction : (3, 3) float, optional
-        Column ``j`` is the world direction (S, P, L) in which array axis ``j`` runs; orthonormal. Identity is
-        canonical: z runs to superior, y to posterior, x to left.
+        Column ``j`` is the world direction (S, P, L) in which array axis ``j`` runs; orthonormal.
+        Identity is canonical: z runs to superior, y to posterior, x to left.
 
     Raises
     ------
     ValueError
-        If a value is not finite, a spacing is not positive, or the direction is not orthonormal within 1e-4.
+        If a value is not finite, a spacing is not positive, or the direction is not orthonormal
+        within 1e-4.
 
     Examples
     --------
@@ -67,7 +68,8 @@ class Geometry:
         error = float(np.abs(direction.T @ direction - np.eye(3)).max())
         if error > _ORTHONORMAL_TOLERANCE:
             raise ValueError(
-                f"direction must be orthonormal within {_ORTHONORMAL_TOLERANCE}, is off by {error:.2g}"
+                f"direction must be orthonormal within {_ORTHONORMAL_TOLERANCE}, "
+                f"is off by {error:.2g}"
             )
         object.__setattr__(self, "spacing_mm", spacing)
         object.__setattr__(self, "origin", origin)
@@ -103,12 +105,36 @@ class Geometry:
     def world_from_index(self, index: ArrayLike) -> NDArray[np.float64]:
         """Return world points (..., 3) in mm of the indices (..., 3), fractions allowed."""
         points = np.asarray(index, dtype=np.float64)
-        return points @ self.affine[:3, :3].T + np.asarray(self.origin)
+        world: NDArray[np.float64] = points @ self.affine[:3, :3].T + np.asarray(self.origin)
+        return world
 
     def index_from_world(self, world: ArrayLike) -> NDArray[np.float64]:
         """Return fractional indices (..., 3) of the world points (..., 3) in mm."""
         points = np.asarray(world, dtype=np.float64) - np.asarray(self.origin)
-        return points @ np.linalg.inv(self.affine[:3, :3]).T
+        index: NDArray[np.float64] = points @ np.linalg.inv(self.affine[:3, :3]).T
+        return index
+
+    @classmethod
+    def from_axis_letters(cls, letters: str, *, spacing_mm: tuple[float, float, float]) -> Geometry:
+        """Return a grid at origin 0 whose x, y and z axes run toward three letters.
+
+        Parameters
+        ----------
+        letters : str
+            Of x, y, z, such as ``"LPS"``, the canonical one.
+        spacing_mm : (3,) float
+            In array order (z, y, x).
+
+        Examples
+        --------
+        >>> Geometry.from_axis_letters("RAS", spacing_mm=(5.0, 0.8, 0.8)).axis_codes
+        'SAR'
+        """
+        direction = [[0.0] * 3 for _ in range(3)]
+        for axis, letter in enumerate(reversed(letters)):
+            world = next(k for k, pair in enumerate(_TOWARD) if letter in pair)
+            direction[world][axis] = 1.0 if letter == _TOWARD[world][0] else -1.0
+        return cls(spacing_mm, direction=tuple((a, b, c) for a, b, c in direction))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dict; ``Geometry(**it)`` is the way back."""
@@ -123,8 +149,8 @@ class Geometry:
 class AxisOrder:
     """A permutation and flips of array axes, with its exact inverse.
 
-    ``permutation[k]`` is the source axis that becomes axis ``k``; ``flips[k]`` says whether axis ``k`` of the
-    result is reversed.
+    ``permutation[k]`` is the source axis that becomes axis ``k``; ``flips[k]`` says whether axis
+    ``k`` of the result is reversed.
 
     Examples
     --------
@@ -202,8 +228,8 @@ def describe_grid_difference(
     geometry, shape, other, other_shape
         The two grids.
     tolerance_voxels : float
-        Largest distance between corresponding corner voxels that counts as equal, in units of the smallest
-        spacing. Headers keep float32, so exact equality is too much to ask.
+        Largest distance between corresponding corner voxels that counts as equal, in units of the
+        smallest spacing. Headers keep float32, so exact equality is too much to ask.
 
     Returns
     -------
