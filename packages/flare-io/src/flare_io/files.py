@@ -190,12 +190,10 @@ def read_header(path: os.PathLike[str] | str, *, policy: ReadPolicy | None = Non
     policy = policy or ReadPolicy()
     path = Path(path)
     if _is_series(path):
-        from flare_io.dicom import read_series
+        from flare_io.dicom import read_series_header
 
-        volume = read_series(path, policy=policy)
-        return Header(
-            volume.shape, volume.array.dtype, volume.geometry, "DICOM series", volume.notes
-        )
+        found = read_series_header(path, policy=policy)
+        return Header(found.shape, found.dtype, found.geometry, "DICOM series", found.notes)
     file = open_volume(path, policy=policy)
     geometry, said = file.geometry(policy)
     thin = check_thickness(file.shape, path=path, policy=policy)

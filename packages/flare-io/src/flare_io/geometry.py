@@ -190,8 +190,9 @@ class AxisOrder:
                 first[order[axis]] = shape[order[axis]] - 1
                 signs[axis] = -1.0
         direction = geometry.direction_matrix[:, order] * signs
+        z, y, x = (geometry.spacing_mm[k] for k in order)
         return Geometry(
-            spacing_mm=tuple(geometry.spacing_mm[k] for k in order),  # type: ignore[arg-type]
+            spacing_mm=(z, y, x),
             origin=tuple(geometry.world_from_index(first).tolist()),
             # 0 * -1 is -0.0, which would make equal geometries print differently.
             direction=tuple(map(tuple, (direction + 0.0).tolist())),
@@ -208,9 +209,8 @@ def canonical_axis_order(geometry: Geometry) -> AxisOrder:
     AxisOrder(permutation=(0, 1, 2), flips=(False, True, True))
     """
     world_of_axis, signs = _nearest_axes(geometry.direction_matrix)
-    permutation = tuple(world_of_axis.index(world) for world in range(3))
-    flips = tuple(signs[axis] < 0 for axis in permutation)
-    return AxisOrder(permutation, flips)  # type: ignore[arg-type]
+    z, y, x = (world_of_axis.index(world) for world in range(3))
+    return AxisOrder((z, y, x), (signs[z] < 0, signs[y] < 0, signs[x] < 0))
 
 
 def describe_grid_difference(

@@ -1,0 +1,102 @@
+"""Every problem of a file, a DICOM folder or a dataset folder at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from flare_io._dataset_check import check_dataset
+from flare_io._dataset_problem import Problem
+from flare_io._values import check_thickness, image_values, label_values
+from flare_io.errors import DatasetError, GeometryError, LabelError, UnreadableVolumeError
+from flare_io.files import open_volume, read_volume
+from flare_io.policy import ReadPolicy
+
+__all__ = ["check"]
+
+_DATA_ERRORS = (DatasetError, GeometryError, LabelError, UnreadableVolumeError)
+
+
+def check(
+    path: os.PathLike[str] | str,
+    *,
+    policy: ReadPolicy | None = None,
+    content: Literal["image", "labels"] = "image",
+) -> list[Problem]:
+    """List everything that is wrong or remarkable.
+
+    Header, grid, bytes and values are looked at one by one, so that a wrong grid does not hide
+    damaged data behind it.
+
+    Parameters
+    ----------
+    path : path
+        A volume's file, the folder of a DICOM series, or a dataset folder, which has a
+        ``dataset.json`` or folders named ``images*``.
+    policy : ReadPolicy, optional
+        What to accept.
+    content : {"image", "labels"}
+        What a file is to hold.
+
+    Returns
+    -------
+    list of Problem
+        Errors first, then notes; empty if all is well.
+    """
+    policy = policy or ReadPolicy()
+    path = Path(path)
+    if path.is_dir():
+        if (path / "dataset.json").exists() or any(path.glob("images*/")):
+            return check_dataset(path, policy=policy)
+        found = _Findings(path)
+        volume = found.attempt(lambda: read_volume(path, policy=policy))
+        found.note(volume.notes if volume is not None else ())
+    else:
+        found = _check_file(path, policy, content)
+    return sorted(found.problems, key=lambda problem: problem.severity == "note")
+
+
+def _check_file(path: Path, policy: ReadPolicy, content: str) -> _Findings:
+    found = _Findings(path)
+    file = found.attempt(lambda: open_volume(path, policy=policy))
+    if file is None:
+        return found
+    found.note(file.notes)
+    found.note(found.attempt(lambda: check_thickness(file.shape, path=path, policy=policy)))
+    grid = found.attempt(lambda: file.geometry(policy))
+    found.note(grid[1] if grid is not None else ())
+    voxels = found.attempt(lambda: file.array(policy))
+    if voxels is None:
+        return found
+    array, notes = voxels
+    found.note(notes)
+    if content == "labels":
+        found.attempt(lambda: label_values(array, path=path))
+    else:
+        values = found.attempt(lambda: image_values(array, path=path, policy=policy))
+        found.note(values[1] if values is not None else ())
+    return found
+
+
+class _Findings:
+    """Problems of one path, gathered step by step."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problems: list[Problem] = []
+
+    def attempt(self, step: Callable[[], Any]) -> Any:
+        """Return a step's result, or None with its error in the list."""
+        try:
+            return step()
+        except _DATA_ERRORS as error:
+            self.problems.append(
+                Problem("error", error.kind, error.source, error.rule, error.found, error.remedy)
+            )
+            return None
+
+    def note(self, texts: tuple[str, ...] | None) -> None:
+        """Add remarkable things."""
+        self.problems += [Problem("note", "note", str(self.path), text) for text in texts or ()]
