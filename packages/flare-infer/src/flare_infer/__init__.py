@@ -1,1 +1,52 @@
-"""Segment CT with a model folder, or with an nnU-Net v2 model: same labels."""
+"""Segment CT with a model folder, or with an nnU-Net v2 model: same labels.
+
+Public names load on first use: importing the package does not load torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flare_infer.errors import ModelError
+    from flare_infer.model import Model, ModelSpec, read_model, write_model
+    from flare_infer.nnunet import import_nnunet
+    from flare_infer.predictor import Outcome, Predictor
+    from flare_infer.windows import WindowPlan
+
+__all__ = [
+    "Model",
+    "ModelError",
+    "ModelSpec",
+    "Outcome",
+    "Predictor",
+    "WindowPlan",
+    "import_nnunet",
+    "read_model",
+    "write_model",
+]
+
+_HOMES = {
+    "Model": "model",
+    "ModelError": "errors",
+    "ModelSpec": "model",
+    "Outcome": "predictor",
+    "Predictor": "predictor",
+    "WindowPlan": "windows",
+    "import_nnunet": "nnunet",
+    "read_model": "model",
+    "write_model": "model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("flare-infer")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,317 @@
+"""An nnU-Net v2 results folder as a model folder, without nnunetv2 and without running code.
+
+Read are ``plans.json`` (both formats), ``dataset.json`` and ``fold_*/checkpoint_*.pth``.
+Checkpoints are pickles: they are loaded by torch's weights-only unpickler with a short list of
+harmless NumPy types added, so that a crafted one is refused and never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flare_infer.errors import ModelError
+from flare_infer.model import Model, ModelSpec, write_model
+from flare_infer.windows import WindowPlan
+from flare_io.intensity import Intensity
+from flare_io.labels import LabelTable
+from flare_io.preprocessing import Axes, Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["import_nnunet"]
+
+_SCHEMES = {
+    "CTNormalization": "ct",
+    "ZScoreNormalization": "zscore",
+    "NoNormalization": "none",
+    "RescaleTo01Normalization": "rescale",
+    "RGBTo01Normalization": "rgb",
+}
+# Whether the reader that the model was trained with brings volumes to one orientation.
+_READER_AXES: dict[str, Axes] = {
+    "SimpleITKIO": "as_stored",
+    "NibabelIO": "as_stored",
+    "SimpleITKIOWithReorient": "canonical",
+}
+_RESAMPLING = "resample_data_or_seg_to_shape"
+
+
+def import_nnunet(
+    folder: os.PathLike[str] | str,
+    output: os.PathLike[str] | str,
+    *,
+    folds: Sequence[str] | None = None,
+    checkpoint: str = "checkpoint_final.pth",
+) -> Model:
+    """Turn a trained nnU-Net v2 model into a model folder.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``plans.json``, ``dataset.json`` and ``fold_*``, as nnU-Net's training left it.
+    output : path
+        The model folder to write.
+    folds : sequence of str, optional
+        Such as ``("0", "1")`` or ``("all",)``. All folds that hold the checkpoint otherwise, but
+        without ``all`` where single folds are there, as nnU-Net chooses.
+    checkpoint : str
+        File name in each fold's folder.
+
+    Returns
+    -------
+    Model
+        Several folds are an ensemble. Its default mode is ``exact``.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, broken or would run code, the weights do not fit the plans, or the
+        model uses something that flare-infer does not have: cascades, two dimensions, other
+        resampling, readers or normalization. The message names it.
+    """
+    root = Path(folder)
+    plans_file, dataset_file = root / "plans.json", root / "dataset.json"
+    plans, dataset = _read_json(plans_file), _read_json(dataset_file)
+    chosen = _folds(root, folds, checkpoint)
+    files = [root / f"fold_{fold}" / checkpoint for fold in chosen]
+    checkpoints = [_load_checkpoint(file) for file in files]
+    configuration = str(checkpoints[0]["init_args"].get("configuration", ""))
+    try:
+        spec = _spec(plans, dataset, configuration, checkpoints[0])
+    except ModelError:
+        raise
+    except KeyError as error:
+        remedy = "is it of another nnU-Net version?"
+        raise ModelError(plans_file, f"lacks the entry {error}", remedy=remedy) from error
+    except (ValueError, TypeError) as error:
+        raise ModelError(plans_file, f"cannot be used: {error}") from error
+    weights = [_weights(each, spec, file) for each, file in zip(checkpoints, files, strict=True)]
+    provenance = {
+        "imported_from": "nnU-Net v2",
+        "dataset": str(plans.get("dataset_name", "")),
+        "plans": str(plans.get("plans_name", "")),
+        "configuration": configuration,
+        "trainer": str(checkpoints[0].get("trainer_name", "")),
+        "folds": list(chosen),
+        "sha256": {
+            file.relative_to(root).as_posix(): _sha256(file)
+            for file in (plans_file, dataset_file, *files)
+        },
+    }
+    return write_model(output, replace(spec, provenance=provenance), weights)
+
+
+def _folds(root: Path, folds: Sequence[str] | None, checkpoint: str) -> tuple[str, ...]:
+    there = sorted(
+        path.parent.name.removeprefix("fold_") for path in root.glob(f"fold_*/{checkpoint}")
+    )
+    if folds is not None:
+        missing = [fold for fold in map(str, folds) if fold not in there]
+        if missing:
+            raise ModelError(root, f"folds {missing} have no {checkpoint}", found=f"folds {there}")
+        return tuple(map(str, folds))
+    single = tuple(fold for fold in there if fold != "all")
+    if not there:
+        raise ModelError(
+            root,
+            f"must hold fold_*/{checkpoint}",
+            found=", ".join(sorted(path.name for path in root.iterdir())[:8])
+            if root.is_dir()
+            else "",
+            remedy="name another file with --checkpoint",
+        )
+    return single or tuple(there)
+
+
+def _load_checkpoint(path: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(_harmless_types()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            path,
+            "is no checkpoint that loads without running code",
+            found=" ".join(str(error).split())[:200],
+            remedy="if you trust its maker, save it again from nnU-Net",
+            kind="unsafe-pickle",
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        message = " ".join(str(error).split())[:200]
+        raise ModelError(
+            path, f"is broken: {message}", remedy="copy it again", kind="truncated"
+        ) from error
+    wanted = {"network_weights", "init_args"}
+    if not isinstance(content, dict) or not wanted <= set(content):
+        found = (
+            sorted(map(str, content))[:8] if isinstance(content, dict) else type(content).__name__
+        )
+        raise ModelError(path, f"must hold {sorted(wanted)}", found=str(found))
+    return content
+
+
+def _harmless_types() -> list[Any]:
+    """Return the NumPy types that nnU-Net's log of scalars needs, and nothing that acts."""
+    import numpy as np
+    from numpy._core.multiarray import scalar
+    from numpy.dtypes import BoolDType, Float32DType, Float64DType, Int32DType, Int64DType
+
+    kinds = [BoolDType, Float32DType, Float64DType, Int32DType, Int64DType]
+    # Checkpoints written under NumPy 1 know the module by its older name.
+    return [np.dtype, scalar, (scalar, "numpy.core.multiarray.scalar"), *kinds]
+
+
+def _spec(
+    plans: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    configuration: str,
+    checkpoint: Mapping[str, Any],
+) -> ModelSpec:
+    from flare_nets.plans import config_from_plans
+
+    settings = _configuration(plans, configuration)
+    if settings.get("previous_stage") or settings.get("previous_stage_name"):
+        raise ValueError("cascades need the stage before, which one model folder cannot hold")
+    labels, regions = _labels(dataset)
+    channels = dataset.get("channel_names") or dataset["modality"]
+    net = config_from_plans(
+        plans,
+        configuration,
+        in_channels=len(channels),
+        out_channels=len(regions) if regions is not None else len(labels) + 1,
+    )
+    allowed = checkpoint.get("inference_allowed_mirroring_axes")
+    return ModelSpec(
+        name=f"{plans.get('dataset_name', 'nnU-Net')} {configuration}",
+        # The coarse heads serve training alone.
+        net=replace(net, deep_supervision=False),
+        labels=labels,
+        preprocessing=_preprocessing(plans, settings, len(channels)),
+        windows=WindowPlan(
+            patch=tuple(settings["patch_size"]),
+            mirror_axes=tuple(int(axis) for axis in allowed) if allowed is not None else (),
+        ),
+        regions=regions,
+        default_mode="exact",
+    )
+
+
+def _configuration(plans: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a configuration with all it inherits."""
+    configurations = plans["configurations"]
+    if name not in configurations:
+        raise ValueError(f"has no configuration {name!r}, only {sorted(configurations)}")
+    own = dict(configurations[name])
+    parent = own.pop("inherits_from", None)
+    return {**_configuration(plans, parent), **own} if parent else own
+
+
+def _labels(dataset: Mapping[str, Any]) -> tuple[LabelTable, tuple[int, ...] | None]:
+    """Return the classes that are written, and for regions the label of each channel."""
+    named = {name: value for name, value in dataset["labels"].items() if name not in ("ignore",)}
+    is_region = any(isinstance(value, list | tuple) and len(value) > 1 for value in named.values())
+    if not is_region:
+        single = {n: int(v[0] if isinstance(v, list | tuple) else v) for n, v in named.items()}
+        ids = sorted(single.values())
+        if ids != list(range(len(ids))):
+            raise ValueError(f"labels must be 0, 1, 2, ... without gaps, found {ids}")
+        return LabelTable.from_names("nnU-Net", {n: v for n, v in single.items() if v}), None
+    order = tuple(int(label) for label in dataset["regions_class_order"])
+    regions = {n: v for n, v in named.items() if v not in (0, [0], (0,))}
+    if len(order) != len(regions):
+        raise ValueError(f"{len(regions)} regions need as many entries in regions_class_order")
+    # A region is named after the label it leaves where no later region covers it.
+    written = dict(zip(regions, order, strict=True))
+    return LabelTable.from_names("nnU-Net", written), order
+
+
+def _preprocessing(
+    plans: Mapping[str, Any], settings: Mapping[str, Any], channels: int
+) -> Preprocessing:
+    statistics = plans["foreground_intensity_properties_per_channel"]
+    schemes = settings["normalization_schemes"]
+    masks = settings["use_mask_for_norm"]
+    intensities = []
+    for number in range(channels):
+        scheme = schemes[number]
+        if scheme not in _SCHEMES:
+            raise ValueError(f"normalization {scheme} of channel {number} is not known")
+        of_channel = statistics.get(str(number), {})
+        ct = scheme == "CTNormalization"
+        intensities.append(
+            Intensity(
+                scheme=_SCHEMES[scheme],  # type: ignore[arg-type]
+                mean=float(of_channel["mean"]) if ct else None,
+                std=float(of_channel["std"]) if ct else None,
+                low=float(of_channel["percentile_00_5"]) if ct else None,
+                high=float(of_channel["percentile_99_5"]) if ct else None,
+                within_mask=bool(masks[number]) and scheme == "ZScoreNormalization",
+            )
+        )
+    image, logits = _resampling(settings, "data"), _resampling(settings, "probabilities")
+    if image["force_separate_z"] != logits["force_separate_z"]:
+        raise ValueError("force_separate_z must be the same for data and probabilities")
+    reader = plans.get("image_reader_writer", "SimpleITKIO")
+    if reader not in _READER_AXES:
+        raise ValueError(f"image_reader_writer {reader} is not known, only {sorted(_READER_AXES)}")
+    return Preprocessing(
+        spacing_mm=tuple(settings["spacing"]),
+        intensities=tuple(intensities),
+        crop="nonzero",
+        image_order=image["order"],
+        image_order_z=image["order_z"],
+        logits_order=logits["order"],
+        logits_order_z=logits["order_z"],
+        anisotropy_threshold=float("inf") if image["force_separate_z"] is False else 3.0,
+        transpose=tuple(plans["transpose_forward"]),
+        axes=_READER_AXES[reader],
+    )
+
+
+def _resampling(settings: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    function = settings.get(f"resampling_fn_{kind}", _RESAMPLING)
+    if function != _RESAMPLING:
+        raise ValueError(f"resampling of {kind} by {function} is not known, only {_RESAMPLING}")
+    standard = {"order": 3 if kind == "data" else 1, "order_z": 0, "force_separate_z": None}
+    found = {**standard, **settings.get(f"resampling_fn_{kind}_kwargs", {})}
+    if found["force_separate_z"] is True:
+        raise ValueError("force_separate_z = true is not known, only null and false")
+    return found
+
+
+def _weights(checkpoint: Mapping[str, Any], spec: ModelSpec, path: Path) -> dict[str, Tensor]:
+    from flare_nets.adapters import import_weights
+    from flare_nets.errors import WeightsError
+
+    try:
+        found = import_weights(checkpoint["network_weights"], spec.net)
+    except (WeightsError, AttributeError, TypeError) as error:
+        raise ModelError(path, f"weights do not fit plans.json: {error}") from error
+    return {name: tensor.float() for name, tensor in found.weights.items()}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        remedy = "give the folder that holds plans.json, dataset.json and fold_*"
+        raise ModelError(path, f"cannot be read: {error.strerror}", remedy=remedy) from error
+    except ValueError as error:
+        raise ModelError(path, f"is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(path, "must hold a JSON object", found=type(content).__name__)
+    return content
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
