@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flare_infer.model import write_model
+from flare_infer.model import ModelSpec, write_model
+from flare_infer.windows import WindowPlan
 
 from flare_io.labels import LabelTable
 from flare_io.preprocessing import Preprocessing
@@ -57,13 +58,12 @@ def export_model(
         name: value.detach().cpu().contiguous()
         for name, value in result.state.net.state_dict().items()
     }
-    write_model(
-        root,
+    spec = ModelSpec(
+        name=root.name,
         net=config.net,
-        weights=[weights],
         labels=table.subset(config.classes[1:]),
         preprocessing=preprocessing,
-        patch=config.patch,
+        windows=WindowPlan(patch=config.patch),
         provenance={
             "trained_by": f"flare-train {version('flare-train')}",
             "torch": version("torch"),
@@ -72,4 +72,5 @@ def export_model(
             **(provenance or {}),
         },
     )
+    write_model(root, spec, [weights])
     return root
