@@ -20,8 +20,8 @@ def test_a_model_reads_back_as_it_was_written(tmp_path, spec):
     assert found == written
     assert found.spec.provenance == {"seed": 1}
     assert found.members == 2
-    # By hand: 27 * 1 * 4 and 27 * 4 * 8 in the encoder, 8 * 4 * 8 up, 27 * 8 * 4 in the decoder, 4 * 4
-    # in the head; biases 4 + 8 + 4 + 4 + 4, norms 2 * (4 + 8 + 4).
+    # By hand: 27 * 1 * 4 and 27 * 4 * 8 in the encoder, 8 * 4 * 8 up, 27 * 8 * 4 in the
+    # decoder, 4 * 4 in the head; biases 4 + 8 + 4 + 4 + 4, norms 2 * (4 + 8 + 4).
     weights_by_hand = 108 + 864 + 256 + 864 + 16
     assert found.parameters == weights_by_hand + 24 + 32
     assert found.labels.ids == (1, 3, 14)
@@ -111,7 +111,7 @@ def test_a_wrong_value_inside_is_refused(model_folder):
 
 
 def test_a_missing_folder_names_the_way_out(tmp_path):
-    with pytest.raises(ModelError, match="No such file.*flare-infer import-nnunet"):
+    with pytest.raises(ModelError, match=r"No such file.*flare-infer import-nnunet"):
         read_model(tmp_path / "nowhere")
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,7 +32,7 @@ def test_windows_cover_the_axis_with_steps_no_larger_than_asked(window, free, st
     assert starts[0] == 0
     assert starts[-1] == free
     # One voxel of rounding at most.
-    assert all(0 <= b - a <= window * step + 1 for a, b in zip(starts, starts[1:], strict=False))
+    assert all(0 <= b - a <= window * step + 1 for a, b in itertools.pairwise(starts))
 
 
 def test_a_window_longer_than_the_axis_is_refused():
