@@ -47,7 +47,9 @@ def imports(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every test of all packages, doctests and the demo at `unit` scale included."""
     _install(session, *_editable(PACKAGES), *_test_group(*PACKAGES))
-    session.run("pytest", "-m", "not gpu", *(session.posargs or ("packages", "tests")), env=ONE_THREAD)
+    session.run(
+        "pytest", "-m", "not gpu", *(session.posargs or ("packages", "tests")), env=ONE_THREAD
+    )
 
 
 @nox.session
@@ -65,7 +67,16 @@ def build(session: nox.Session, package: str) -> None:
     session.install("build", "hatchling", "-c", "constraints.txt")
     wheels = Path(session.create_tmp()).resolve()
     for name in _with_siblings(package):
-        session.run("python", "-m", "build", "--no-isolation", "--wheel", "-o", str(wheels), f"packages/{name}")
+        session.run(
+            "python",
+            "-m",
+            "build",
+            "--no-isolation",
+            "--wheel",
+            "-o",
+            str(wheels),
+            f"packages/{name}",
+        )
     empty = wheels / "empty"
     session.run("python", "-m", "venv", "--clear", str(empty), silent=True)
     python = str(empty / ("Scripts" if sys.platform == "win32" else "bin") / "python")
@@ -102,14 +113,18 @@ def parity(session: nox.Session) -> None:
         "-c", "constraints.txt", external=True,
     )  # fmt: skip
     for script in ("networks", "preprocessing", "exactness"):
-        session.run("python", f"benchmarks/parity/{script}.py", "--peer", str(python), env=ONE_THREAD)
+        session.run(
+            "python", f"benchmarks/parity/{script}.py", "--peer", str(python), env=ONE_THREAD
+        )
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure speed and memory side by side with peers; results go to benchmarks/results."""
     _install(session, *_editable(PACKAGES), "scikit-image", "surface-distance", "pydicom")
-    scripts = session.posargs or sorted(str(path) for path in Path("benchmarks").glob("bench_*.py"))
+    scripts = session.posargs or sorted(
+        str(path) for path in Path("benchmarks").glob("*.py") if path.name != "machine.py"
+    )
     for script in scripts:
         session.run("python", script, env=ONE_THREAD)
 

@@ -37,9 +37,15 @@ def project(package: str) -> dict:
     return tomllib.loads((ROOT / "packages" / package / "pyproject.toml").read_text())["project"]
 
 
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def loaded_modules(statement: str) -> set[str]:
     code = f"{statement}\nimport sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
@@ -58,10 +64,11 @@ def test_help_and_version_are_quick_to_load(package):
     for option in ("--help", "--version"):
         code = (
             f"import sys\nfrom {module}.cli import main\n"
-            f"try:\n    main(['{option}'])\nexcept SystemExit as end:\n    assert end.code in (0, None)\n"
+            f"try:\n    main(['{option}'])\n"
+            "except SystemExit as end:\n    assert end.code in (0, None)\n"
             "print('\\nMODULES', *sys.modules)"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        done = run_python(code)
         output, _, modules = done.stdout.partition("MODULES")
         heavy = {"torch", "SimpleITK", "scipy", "matplotlib", "nibabel"}
         assert not heavy & {name.split(".")[0] for name in modules.split()}
@@ -99,11 +106,11 @@ def test_public_names_are_sorted_and_resolve(package):
         f"import {module} as m\nnames = m.__all__\n"
         "assert list(names) == sorted(names), names\n"
         "for name in names:\n    assert getattr(m, name) is not None\n"
-        "try:\n    m.no_such_name\nexcept AttributeError as error:\n    assert 'no_such_name' in str(error)\n"
+        "try:\n    m.no_such_name\n"
+        "except AttributeError as error:\n    assert 'no_such_name' in str(error)\n"
         "assert set(names) <= set(dir(m))\nprint(m.__version__)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run_python(code)
     assert done.stdout.strip() == project(package)["version"]
 
 
