@@ -85,7 +85,7 @@ def build(session: nox.Session, package: str) -> None:
         *(str(wheel) for wheel in sorted(wheels.glob("*.whl"))), external=True,
     )  # fmt: skip
     module = package.replace("-", "_")
-    check = f"import {module} as m; [getattr(m, name) for name in m.__all__]; print(m.__name__, m.__version__)"
+    check = f"import {module} as m; [getattr(m, name) for name in m.__all__]; print(m.__version__)"
     session.run(python, "-c", check, external=True)
     session.run(str(Path(python).with_name(package)), "--help", external=True, silent=True)
 
