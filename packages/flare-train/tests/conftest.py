@@ -1,11 +1,14 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from flare_nets.config import NetConfig
 from flare_train.config import AugmentConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from flare_train.demo.scales import demo_config, demo_scale
 from flare_train.randomness import stream
+from flare_train.run import RunConfig
 from flare_train.store import StoredCase
 
 NET = NetConfig(
@@ -82,3 +85,43 @@ def validation():
 @pytest.fixture
 def config():
     return _config()
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory):
+    """Return a dataset folder of six training and two held-out phantoms, all classes in truthTr."""
+    from flare_io.phantom import write_phantom_dataset
+
+    folder = tmp_path_factory.mktemp("phantoms")
+    return write_phantom_dataset(folder, preset="unit", cases=6, test_cases=2, seed=3)
+
+
+def _run_config(**changes) -> RunConfig:
+    config = demo_config(demo_scale("unit"), seed=0)
+    train = dataclasses.replace(
+        config.train,
+        net=dataclasses.replace(
+            config.train.net,
+            features=(4, 8),
+            kernels=((3, 3, 3),) * 2,
+            strides=((1, 1, 1), (2, 2, 2)),
+            convs=(1, 1),
+            decoder_convs=(1,),
+        ),
+        epochs=40,
+        iterations_per_epoch=5,
+        precision="float32",
+    )
+    return dataclasses.replace(config, train=dataclasses.replace(train, **changes))
+
+
+@pytest.fixture(scope="session")
+def make_run_config():
+    return _run_config
+
+
+@pytest.fixture(scope="session")
+def run_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("settings") / "run.json"
+    path.write_text(json.dumps(_run_config().to_dict()))
+    return path

@@ -6,6 +6,7 @@ Public names resolve on first use: ``import flare_train`` loads neither torch no
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ __all__ = [
     "save_checkpoint",
 ]
 
+__version__ = version("flare-train")
+
 _HOMES = {
     "checkpoint": ("find_checkpoints", "load_checkpoint", "save_checkpoint"),
     "config": (
@@ -71,4 +74,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*globals(), *__all__})

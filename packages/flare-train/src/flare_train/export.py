@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flare_infer.model import ModelSpec, write_model
+from flare_infer.errors import ModelError
+from flare_infer.model import ModelSpec, read_model, write_model
 from flare_infer.windows import WindowPlan
-
 from flare_io.labels import LabelTable
 from flare_io.preprocessing import Preprocessing
 from flare_train.config import TrainConfig
@@ -34,7 +35,7 @@ def export_model(
     Parameters
     ----------
     folder : path
-        Made if it is not there; a model in it is replaced.
+        Made if it is not there. The same model in it is left alone, another one replaced.
     result : FitResult
         Of `flare_train.fit`.
     config : TrainConfig
@@ -59,7 +60,7 @@ def export_model(
         for name, value in result.state.net.state_dict().items()
     }
     spec = ModelSpec(
-        name=root.name,
+        name=str((provenance or {}).get("dataset", root.name)),
         net=config.net,
         labels=table.subset(config.classes[1:]),
         preprocessing=preprocessing,
@@ -72,5 +73,15 @@ def export_model(
             **(provenance or {}),
         },
     )
-    write_model(root, spec, [weights])
+    if not _is_there(root, spec):
+        write_model(root, spec, [weights])
     return root
+
+
+def _is_there(folder: Path, spec: ModelSpec) -> bool:
+    try:
+        found = read_model(folder).spec.to_dict()
+    except ModelError:
+        return False
+    # As JSON has it: lists for tuples.
+    return json.dumps(found) == json.dumps(spec.to_dict())

@@ -48,7 +48,20 @@ class TrainState:
 
 
 def build_state(config: TrainConfig, *, device: torch.device | str = "cpu") -> TrainState:
-    """Return the state before the first update; the weights depend on ``config.seed`` alone."""
+    """Return the state before the first update; the weights depend on ``config.seed`` alone.
+
+    Raises
+    ------
+    ValueError
+        If the gradient could not be trusted: see Notes.
+
+    Notes
+    -----
+    On a CPU in bfloat16, torch 2.13 (oneDNN) fills the weight gradient of a 3 x 3 x 3 convolution
+    over exactly two slices with whatever memory held before, infinity included. Such settings are
+    refused.
+    """
+    _refuse_broken_gradient(config, torch.device(device))
     generator = torch.Generator().manual_seed(stream_seed(config.seed, "weights"))
     net = build_net(config.net, generator=generator).to(device)
     if torch.device(device).type == "cpu":
@@ -57,6 +70,19 @@ def build_state(config: TrainConfig, *, device: torch.device | str = "cpu") -> T
             if weight.ndim == 5:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
     return TrainState(net=net, optimizer=build_optimizer(net.parameters(), config.optimizer))
+
+
+def _refuse_broken_gradient(config: TrainConfig, device: torch.device) -> None:
+    if device.type != "cpu" or config.precision != "bfloat16":
+        return
+    slices = config.patch[0]
+    for stride, kernel in zip(config.net.strides, config.net.kernels, strict=True):
+        slices //= stride[0]
+        if slices == 2 and kernel[0] > 1:
+            raise ValueError(
+                f"patch {config.patch} leaves two slices at a stage of the net, whose gradient is "
+                "wrong in bfloat16 on a CPU; use precision = 'float32' or twice the slices"
+            )
 
 
 def train_step(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from flare_io.dicom import list_series
 from flare_io.files import read_volume
-
 from flare_io.volume import Volume
 
 __all__ = ["CtFolder", "find_ct", "looks_like_labels"]
@@ -117,10 +116,6 @@ def _refusal(path: Path, name: str) -> str:
 
 def _holds_series(folder: Path) -> bool:
     try:
-        return any(True for _ in _series(folder))
-    except (OSError, ValueError):
+        return bool(list_series(folder))
+    except OSError:
         return False
-
-
-def _series(folder: Path) -> Iterator[object]:
-    yield from list_series(folder)

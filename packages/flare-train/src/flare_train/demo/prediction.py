@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from flare_io.dicom import read_series
-from flare_io.files import read_label_map, read_volume, write_label_map
 
 from flare_io.atomic import write_json
+from flare_io.files import read_label_map, read_volume, write_label_map
 from flare_io.labels import LabelTable
 from flare_io.montage import write_montage
 from flare_io.volume import Volume
@@ -115,7 +114,7 @@ def _predict(case: CaseInput, predictor: Predictor, folder: Path, group: str) ->
     picture = Path("pictures", group, f"{case.id}.png")
     try:
         started = time.perf_counter()
-        image = read_series(case.image) if case.image.is_dir() else read_volume(case.image)
+        image = read_volume(case.image)
         labels = predictor.predict(image)
         seconds = time.perf_counter() - started
         table = predictor.model.labels
