@@ -103,8 +103,9 @@ def label_values(array: NDArray[Any], *, path: Path) -> NDArray[Any]:
     """
     if array.dtype.kind == "f":
         rounded = np.rint(array)
-        # NaN compares false and is listed with the rest.
-        wrong = ~(np.abs(array - rounded) <= _LABEL_TOLERANCE)
+        # NaN, and infinity minus itself, compares false and is listed with the rest.
+        with np.errstate(invalid="ignore"):
+            wrong = ~(np.abs(array - rounded) <= _LABEL_TOLERANCE)
         _refuse_labels(array, wrong, "labels must be whole numbers within 0.001", path)
         array = rounded
     low, high = array.min(), array.max()
@@ -173,8 +174,8 @@ def _finite(
             remedy="" if count == array.size else "say --nan=-1024 to replace them by air",
             kind="nan",
         )
-    array[strange] = nan_value
-    return array, (f"{found}: replaced by {nan_value:g} as asked",)
+    replaced = np.where(strange, array.dtype.type(nan_value), array)
+    return replaced, (f"{found}: replaced by {nan_value:g} as asked",)
 
 
 def _shifted(array: NDArray[Any], offset: float) -> NDArray[Any]:

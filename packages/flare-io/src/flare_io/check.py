@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flare_io._dataset_check import check_dataset
+from flare_io._dataset_layout import read_layout
 from flare_io._dataset_problem import Problem
 from flare_io._values import check_thickness, image_values, label_values
 from flare_io.errors import DatasetError, GeometryError, LabelError, UnreadableVolumeError
@@ -24,6 +25,7 @@ def check(
     *,
     policy: ReadPolicy | None = None,
     content: Literal["image", "labels"] = "image",
+    voxels: bool = True,
 ) -> list[Problem]:
     """List everything that is wrong or remarkable.
 
@@ -39,6 +41,8 @@ def check(
         What to accept.
     content : {"image", "labels"}
         What a file is to hold.
+    voxels : bool
+        In a dataset, read the voxels of the images too, not only their headers and the labels.
 
     Returns
     -------
@@ -49,13 +53,29 @@ def check(
     path = Path(path)
     if path.is_dir():
         if (path / "dataset.json").exists() or any(path.glob("images*/")):
-            return check_dataset(path, policy=policy)
+            return _check_whole_dataset(path, policy, voxels=voxels)
         found = _Findings(path)
         volume = found.attempt(lambda: read_volume(path, policy=policy))
         found.note(volume.notes if volume is not None else ())
     else:
         found = _check_file(path, policy, content)
     return sorted(found.problems, key=lambda problem: problem.severity == "note")
+
+
+def _check_whole_dataset(folder: Path, policy: ReadPolicy, *, voxels: bool) -> list[Problem]:
+    problems = check_dataset(folder, policy=policy)
+    if not voxels:
+        return problems
+    try:
+        entries = read_layout(folder).entries.values()
+    except DatasetError:
+        return problems
+    images = sorted({path for entry in entries for path in entry.images.values()})
+    for image in (path for path in images if path.exists()):
+        errors = [p for p in _check_file(image, policy, "image").problems if p.severity == "error"]
+        # The header's errors are there already.
+        problems += [problem for problem in errors if problem not in problems]
+    return sorted(problems, key=lambda problem: problem.severity == "note")
 
 
 def _check_file(path: Path, policy: ReadPolicy, content: str) -> _Findings:

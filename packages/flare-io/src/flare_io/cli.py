@@ -47,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         "paths", nargs="+", type=Path, metavar="PATH", help=f"{paths}, or dataset folder"
     )
     check.add_argument("--labels", action="store_true", help="the files hold labels, not images")
+    check.add_argument(
+        "--headers-only", action="store_true", help="do not read the images of a dataset whole"
+    )
     check.set_defaults(command=_check)
 
     convert = subcommands.add_parser("convert", help="read, verify and write a volume")
@@ -133,7 +136,12 @@ def _check(arguments: argparse.Namespace) -> int:
     policy = policy_from(arguments)
     rows, bad = [], 0
     for path in arguments.paths:
-        problems = check(path, policy=policy, content="labels" if arguments.labels else "image")
+        problems = check(
+            path,
+            policy=policy,
+            content="labels" if arguments.labels else "image",
+            voxels=not arguments.headers_only,
+        )
         errors = sum(problem.severity == "error" for problem in problems)
         bad += errors > 0
         rows.append({"path": str(path), "problems": [each.record() for each in problems]})

@@ -1,0 +1,33 @@
+import pytest
+
+from flare_io.errors import DatasetError, GeometryError, LabelError, UnreadableVolumeError
+
+CLASSES = [
+    (UnreadableVolumeError, OSError),
+    (GeometryError, ValueError),
+    (LabelError, ValueError),
+    (DatasetError, ValueError),
+]
+
+
+@pytest.mark.parametrize(("error", "base"), CLASSES)
+def test_one_shape_for_all(error, base):
+    caught = error("a.nii", "must be whole", found="half", remedy="copy it again", kind="truncated")
+    assert isinstance(caught, base) and caught.exit_code == 3
+    assert str(caught) == "a.nii: must be whole, found half; copy it again"
+    assert caught.record() == {
+        "kind": "truncated",
+        "source": "a.nii",
+        "rule": "must be whole",
+        "found": "half",
+        "remedy": "copy it again",
+    }
+
+
+@pytest.mark.parametrize(("error", "base"), CLASSES)
+def test_parts_may_be_missing(error, base):
+    assert str(error("a.nii", "must be whole")) == "a.nii: must be whole"
+
+
+def test_a_hostile_name_stays_on_one_line():
+    assert "\n" not in str(GeometryError("a\nflare-io: all fine\r.nii", "is bad"))
