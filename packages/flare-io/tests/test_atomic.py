@@ -163,12 +163,13 @@ def test_a_dead_writers_temporary_is_removed_and_a_living_ones_kept(tmp_path):
     dead = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True
     )
-    gone = tmp_path / f".{int(dead.stdout)}-1.partial.a[1].txt"
-    alive = tmp_path / f".{os.getppid()}-1.partial.a[1].txt"
-    for path in (gone, alive):
+    gone = tmp_path / f".{int(dead.stdout)}-1-{atomic._HOST}.partial.a[1].txt"
+    elsewhere = tmp_path / f".{int(dead.stdout)}-1-another.partial.a[1].txt"
+    alive = tmp_path / f".{os.getppid()}-1-{atomic._HOST}.partial.a[1].txt"
+    for path in (gone, elsewhere, alive):
         path.write_text("half")
     write_text(tmp_path / "a[1].txt", "whole")
-    assert not gone.exists() and alive.exists()
+    assert not gone.exists() and alive.exists() and elsewhere.exists()
 
 
 def test_a_missing_folder_is_an_error(tmp_path):

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
@@ -18,6 +20,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 __all__ = ["replacing", "write_file", "write_json", "write_text"]
+
+
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def _no_fault(operation: str) -> None:
@@ -62,7 +67,7 @@ def replacing(
     """
     final = Path(path)
     # Named by its owner, so that two writers never share one and the next writer knows a stale one.
-    owner = f"{os.getpid()}-{threading.get_ident()}"
+    owner = f"{os.getpid()}-{threading.get_ident()}-{_HOST}"
     temporary = final.with_name(f".{owner}.partial.{final.name}")
     _remove_stale(final)
     try:
@@ -179,10 +184,13 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _remove_stale(final: Path) -> None:
-    """Remove temporaries of the same name whose process is gone."""
+    """Remove temporaries of the same name whose process on this machine is gone."""
     for left in final.parent.glob(f".*.partial.{_escaped(final.name)}"):
-        owner = left.name.split(".")[1].split("-")[0]
-        if owner.isdigit() and int(owner) != os.getpid() and not _is_alive(int(owner)):
+        process, _, host = left.name.split(".")[1].partition("-")
+        # Another machine's processes cannot be asked.
+        if not process.isdigit() or not host.endswith(f"-{_HOST}"):
+            continue
+        if int(process) != os.getpid() and not _is_alive(int(process)):
             left.unlink(missing_ok=True)
 
 
