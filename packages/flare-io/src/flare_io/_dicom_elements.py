@@ -1,8 +1,8 @@
 """The bytes of one DICOM file: named elements before the pixels, and where the pixels lie.
 
-Image libraries fill short pixel data with whatever is in memory, so the extent is measured here: every length
-that the file states is held against the size of the file, and the walk ends at the pixel data. Sequences are
-stepped over; nothing in a file is ever used as a path.
+Image libraries fill short pixel data with whatever is in memory, so the extent is measured here:
+every length that the file states is held against the size of the file, and the walk ends at the
+pixel data. Sequences are stepped over; nothing in a file is ever used as a path.
 """
 
 from __future__ import annotations

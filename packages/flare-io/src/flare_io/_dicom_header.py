@@ -1,7 +1,7 @@
 """What one DICOM slice says of itself.
 
-DICOM writes points as (x, y, z) in LPS; this module is where they become (S, P, L), the order of `Geometry`.
-Names, IDs, dates and sex are never read.
+DICOM writes points as (x, y, z) in LPS; this module is where they become (S, P, L), the order of
+`Geometry`. Names, IDs, dates and sex are never read.
 """
 
 from __future__ import annotations
@@ -26,15 +26,39 @@ _SAMPLES, _PHOTOMETRIC, _FRAMES = 0x00280002, 0x00280004, 0x00280008
 _ROWS, _COLUMNS, _PIXEL_SPACING = 0x00280010, 0x00280011, 0x00280030
 _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x00280103
 _INTERCEPT, _SLOPE, _LOSSY = 0x00281052, 0x00281053, 0x00282110
-_WANTED = frozenset({
-    _IMAGE_TYPE, _SOP_CLASS, _MODALITY, _DESCRIPTION, _SERIES, _THICKNESS, _SLICE_STEP, _POSITION, _ORIENTATION,
-    _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _PIXEL_SPACING, _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED,
-    _INTERCEPT, _SLOPE, _LOSSY,
-})  # fmt: skip
+_WANTED = frozenset(
+    (
+        _IMAGE_TYPE,
+        _SOP_CLASS,
+        _MODALITY,
+        _DESCRIPTION,
+        _SERIES,
+        _THICKNESS,
+        _SLICE_STEP,
+        _POSITION,
+        _ORIENTATION,
+        _SAMPLES,
+        _PHOTOMETRIC,
+        _FRAMES,
+        _ROWS,
+        _COLUMNS,
+        _PIXEL_SPACING,
+        _ALLOCATED,
+        _STORED,
+        _HIGH_BIT,
+        _SIGNED,
+        _INTERCEPT,
+        _SLOPE,
+        _LOSSY,
+    )
+)
 _CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 _LONGEST_SHOWN = 64
 # Scanners write cosines with four to six digits.
 _COSINE_TOLERANCE = 1e-3
+
+# No scanner is a kilometer long; farther numbers are damage.
+_FARTHEST_MM = 1e6
 
 Vector = NDArray[np.float64]
 
@@ -43,8 +67,9 @@ Vector = NDArray[np.float64]
 class SliceHeader:
     """One file of a series; what the file does not state is None.
 
-    ``axes`` has the world directions (S, P, L) of the (z, y, x) array axes as columns, orthonormal; its first
-    column is the slice normal. ``step_mm`` is the stated distance of slices, or their thickness.
+    ``axes`` has the world directions (S, P, L) of the (z, y, x) array axes as columns, orthonormal;
+    its first column is the slice normal. ``step_mm`` is the stated distance of slices, or their
+    thickness.
     """
 
     path: Path
@@ -117,6 +142,13 @@ def read_slice_header(path: Path) -> SliceHeader:
     steps = fields.numbers(_SLICE_STEP, 1) or fields.numbers(_THICKNESS, 1)
     spacing = fields.numbers(_PIXEL_SPACING, 2)
     position = fields.numbers(_POSITION, 3)
+    if position and max(map(abs, position)) > _FARTHEST_MM:
+        raise GeometryError(
+            path,
+            f"ImagePositionPatient must lie within {_FARTHEST_MM:g} mm",
+            found=str(position),
+            kind="position",
+        )
     slope, intercept = fields.numbers(_SLOPE, 1), fields.numbers(_INTERCEPT, 1)
     frames = fields.numbers(_FRAMES, 1)
     return SliceHeader(
@@ -156,8 +188,8 @@ class _Fields:
         return self.elements.values.get(tag, b"").decode("latin-1").strip("\0 \r\n")
 
     def integer(self, tag: int) -> int:
-        order = "little" if self.elements.byte_order == "<" else "big"
-        return int.from_bytes(self.elements.values.get(tag, b"")[:2], order)  # type: ignore[arg-type]
+        value = self.elements.values.get(tag, b"")[:2]
+        return int.from_bytes(value, "little" if self.elements.byte_order == "<" else "big")
 
     def numbers(self, tag: int, count: int) -> tuple[float, ...]:
         text = self.text(tag)

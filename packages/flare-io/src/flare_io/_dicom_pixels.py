@@ -1,7 +1,8 @@
 """Pixels of one slice as Hounsfield units.
 
-Uncompressed data is taken from the file as it stands, every byte accounted for; compressed data goes through
-SimpleITK. Rescaling is per slice: ``value * slope + intercept`` in float64, exact for integral values.
+Uncompressed data is taken from the file as it stands, every byte accounted for; compressed data
+goes through SimpleITK. Rescaling is per slice: ``value * slope + intercept`` in float64, exact for
+integral values.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from flare_io._dicom_header import SliceHeader
 from flare_io.errors import UnreadableVolumeError
@@ -41,7 +42,7 @@ def check_pixels(header: SliceHeader) -> None:
         raise UnreadableVolumeError(
             header.path,
             "must be a gray image (MONOCHROME2)",
-            found=f"{header.photometric or 'no photometric interpretation'}, {header.samples} samples a pixel",
+            found=f"{header.photometric or 'nothing'}, {header.samples} samples a pixel",
             kind="color",
         )
     if (
@@ -53,7 +54,7 @@ def check_pixels(header: SliceHeader) -> None:
         raise UnreadableVolumeError(
             header.path,
             "must state a matrix and 8, 16 or 32 bits a pixel",
-            found=f"{rows} x {columns}, bits allocated {allocated}, stored {stored}, high bit {high}",
+            found=f"{rows} x {columns}, {allocated} bits, {stored} stored up to bit {high}",
             kind="dicom",
         )
     expected = rows * columns * allocated // 8
@@ -106,8 +107,8 @@ def read_stack(headers: Sequence[SliceHeader]) -> NDArray[np.int16 | np.int32 | 
     return stack
 
 
-def _fits(values: NDArray[np.float64], dtype: DTypeLike) -> bool:
-    limits = np.iinfo(np.dtype(dtype))  # type: ignore[type-var]
+def _fits(values: NDArray[np.float64], dtype: type[np.int16 | np.int32]) -> bool:
+    limits = np.iinfo(dtype)
     return bool(values.min() >= limits.min and values.max() <= limits.max)
 
 
@@ -126,7 +127,7 @@ def _values(header: SliceHeader) -> NDArray[np.float64]:
             )
         return values
     slope, intercept = header.rescale
-    return _stored_values(header) * slope + intercept
+    return np.asarray(_stored_values(header) * slope + intercept, dtype=np.float64)
 
 
 def _stored_values(header: SliceHeader) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Slices brought to an even, straight grid: shear within each slice, then interpolation between slices."""
+"""Slices brought to an even, straight grid: shear within slices, interpolation between them."""
 
 from __future__ import annotations
 
@@ -26,23 +26,20 @@ def on_even_grid(stack: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:
     Returns
     -------
     (z, y, x) array
-        The very same array where nothing is sheared, missing or uneven. Slices that lie on the grid keep their
-        values to the bit, unless they are sheared; interpolated integers are rounded to nearest.
+        The very same array where nothing is sheared, missing or uneven. Slices that lie on the grid
+        keep their values to the bit, unless they are sheared; interpolated integers are rounded to
+        nearest.
     """
     if arrangement.shift_mm.any():
         stack = _sheared(stack, arrangement)
-    if len(arrangement.targets_mm) == len(stack) and _on_grid(arrangement):
+    if arrangement.count == len(stack) and _on_grid(arrangement):
         return stack
     return _interpolated(stack, arrangement)
 
 
-def _tolerance(arrangement: Arrangement) -> float:
-    return max(0.01, 0.01 * arrangement.spacing_mm)
-
-
 def _on_grid(arrangement: Arrangement) -> bool:
     apart = np.abs(arrangement.distances_mm - arrangement.targets_mm).max()
-    return bool(apart <= _tolerance(arrangement))
+    return bool(apart <= arrangement.tolerance_mm)
 
 
 def _sheared(stack: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:
@@ -69,10 +66,10 @@ def _sheared(stack: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:
 def _interpolated(stack: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:
     """Interpolate linearly between the two nearest slices."""
     known = arrangement.distances_mm
-    grid = np.empty((len(arrangement.targets_mm), *stack.shape[1:]), dtype=stack.dtype)
+    grid = np.empty((arrangement.count, *stack.shape[1:]), dtype=stack.dtype)
     for k, target in enumerate(arrangement.targets_mm):
         nearest = int(np.abs(known - target).argmin())
-        if abs(known[nearest] - target) <= _tolerance(arrangement):
+        if abs(known[nearest] - target) <= arrangement.tolerance_mm:
             grid[k] = stack[nearest]
             continue
         above = int(np.searchsorted(known, target))

@@ -1,19 +1,24 @@
 """Compressed DICOM slices, decoded by SimpleITK's GDCM.
 
-The one place where the DICOM reader meets SimpleITK: it decodes pixels, and no geometry is taken from it.
+The one place where the DICOM reader meets SimpleITK: it decodes pixels, and no geometry is taken
+from it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK
 from numpy.typing import NDArray
 
 from flare_io.errors import UnreadableVolumeError
 
 __all__ = ["decode_slice"]
+
+# SimpleITK has no type information.
+_itk: Any = SimpleITK
 
 
 def decode_slice(path: Path) -> NDArray[np.float64]:
@@ -24,11 +29,11 @@ def decode_slice(path: Path) -> NDArray[np.float64]:
     UnreadableVolumeError
         If the compressed data cannot be decoded.
     """
-    reader = sitk.ImageFileReader()
+    reader = _itk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
     try:
-        values = sitk.GetArrayFromImage(reader.Execute())
+        values = _itk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise UnreadableVolumeError(
             path,

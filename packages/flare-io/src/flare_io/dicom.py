@@ -1,8 +1,9 @@
 """A folder of DICOM slices as one volume, or a refusal that names the files at fault.
 
-Slices are sorted by position along their normal. A missing, doubled, shifted or foreign slice is never passed
-over: it is refused, or repaired where `ReadPolicy` allows it, and the repair is in the notes. Files in
-subfolders are not read. Names, IDs, dates and sex in the files are neither read nor shown.
+Slices are sorted by position along their normal. A missing, doubled, shifted or foreign slice is
+never passed over: it is refused, or repaired where `ReadPolicy` allows it, and the repair is in the
+notes. Files in subfolders are not read. Names, IDs, dates and sex in the files are neither read nor
+shown.
 
 Not read: enhanced multi-frame images, color, deflated files, files without the part 10 preamble.
 """
@@ -20,6 +21,7 @@ from flare_io._dicom_elements import is_dicom
 from flare_io._dicom_geometry import Arrangement, arrange_slices
 from flare_io._dicom_header import SliceHeader, read_slice_header, shown
 from flare_io._dicom_pixels import read_stack, stack_dtype
+from flare_io._dicom_rules import listed
 from flare_io._dicom_stack import on_even_grid
 from flare_io.errors import UnreadableVolumeError
 from flare_io.geometry import Geometry
@@ -28,12 +30,10 @@ from flare_io.volume import Volume
 
 __all__ = ["SeriesHeader", "SeriesSummary", "list_series", "read_series", "read_series_header"]
 
-_LISTED = 4
-
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """One series of a folder: its UID, description and modality as printable text, and its slice count."""
+    """One series of a folder: UID, description and modality as printable text, slice count."""
 
     uid: str
     description: str
@@ -85,27 +85,28 @@ def read_series(folder: str | os.PathLike[str], *, policy: ReadPolicy | None = N
     folder : path
         A folder with DICOM files directly in it; other files are ignored and noted.
     policy : ReadPolicy, optional
-        ``series`` picks one of several, ``fill_gaps``, ``resample_z``, ``fix_tilt`` and ``allow_thin`` allow what
-        is otherwise refused.
+        ``series`` picks one of several, ``fill_gaps``, ``resample_z``, ``fix_tilt`` and
+        ``allow_thin`` allow what is otherwise refused.
 
     Returns
     -------
     Volume
-        (z, y, x) in the order of the files' own rows and columns, z along the slice normal. int16 where every
-        RescaleSlope and RescaleIntercept is integral (int32 if values do not fit), else float32. A sheared
-        volume has -1024 in its new corners.
+        (z, y, x) in the order of the files' own rows and columns, z along the slice normal. int16
+        where every RescaleSlope and RescaleIntercept is integral (int32 if values do not fit), else
+        float32. A sheared volume has -1024 in its new corners.
 
     Raises
     ------
     UnreadableVolumeError
         If a file is cut, lacks pixels or rescale, or the folder holds no series or several.
     GeometryError
-        If the slices form no straight stack at even distances: the message names files and distances.
+        If the slices form no straight stack at even distances: the message names files and
+        distances.
 
     Notes
     -----
-    Time and memory are those of reading the pixels once and of the volume. Position jitter up to 1 % of the
-    spacing or 0.01 mm is accepted, sideways drift up to a tenth of a pixel.
+    Time and memory are those of reading the pixels once and of the volume. Position jitter up to 1
+    % of the spacing or 0.01 mm is accepted, sideways drift up to a tenth of a pixel.
 
     References
     ----------
@@ -173,7 +174,7 @@ def _scan(folder: Path) -> tuple[list[list[SliceHeader]], tuple[str, ...]]:
             kind="no-dicom",
         )
     notes = [
-        f"ignored, {what}: {_listed(names)}"
+        f"ignored, {what}: {listed(names)}"
         for what, names in (
             ("not DICOM", foreign),
             ("DICOM without an image", without_image),
@@ -212,7 +213,7 @@ def _chosen(
         scans = [group for group in groups if not all(header.localizer for header in group)]
         if len(scans) == 1:
             aside = [header.name for group in groups if group is not scans[0] for header in group]
-            candidates, notes = scans, (f"set aside, localizer (scout): {_listed(aside)}",)
+            candidates, notes = scans, (f"set aside, localizer (scout): {listed(aside)}",)
     if len(candidates) == 1:
         return candidates[0], notes
     raise UnreadableVolumeError(
@@ -235,8 +236,3 @@ def _summary(group: Sequence[SliceHeader]) -> SeriesSummary:
         modality=shown(first.modality),
         slices=len(group),
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
