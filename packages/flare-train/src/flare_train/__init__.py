@@ -10,9 +10,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flare_train.augment_config import AugmentConfig
     from flare_train.checkpoint import find_checkpoints, load_checkpoint, save_checkpoint
     from flare_train.config import (
-        AugmentConfig,
         LossConfig,
         OptimizerConfig,
         SamplingConfig,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TrainingDataError,
     )
     from flare_train.loop import FitResult, fit
+    from flare_train.run import RunConfig, fit_dataset, read_run_config
     from flare_train.store import StoredCase, read_stored_case
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "FitResult",
     "LossConfig",
     "OptimizerConfig",
+    "RunConfig",
     "SamplingConfig",
     "ScheduleConfig",
     "StoppedError",
@@ -43,7 +45,9 @@ __all__ = [
     "TrainingDataError",
     "find_checkpoints",
     "fit",
+    "fit_dataset",
     "load_checkpoint",
+    "read_run_config",
     "read_stored_case",
     "save_checkpoint",
 ]
@@ -52,8 +56,8 @@ __version__ = version("flare-train")
 
 _HOMES = {
     "checkpoint": ("find_checkpoints", "load_checkpoint", "save_checkpoint"),
+    "augment_config": ("AugmentConfig",),
     "config": (
-        "AugmentConfig",
         "LossConfig",
         "OptimizerConfig",
         "SamplingConfig",
@@ -62,6 +66,7 @@ _HOMES = {
     ),
     "errors": ("CheckpointError", "DivergedError", "StoppedError", "TrainingDataError"),
     "loop": ("FitResult", "fit"),
+    "run": ("RunConfig", "fit_dataset", "read_run_config"),
     "store": ("StoredCase", "read_stored_case"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -7,15 +7,13 @@ no setting has is refused with the nearest name.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal
 
 from flare_nets.config import NetConfig
+from flare_train.augment_config import AugmentConfig
+from flare_train.settings import from_plain, require, require_share, to_plain
 
 __all__ = [
     "AugmentConfig",
@@ -25,27 +23,6 @@ __all__ = [
     "ScheduleConfig",
     "TrainConfig",
 ]
-
-Range = tuple[float, float]
-T = TypeVar("T")
-
-
-def _require(condition: bool, name: str, rule: str, value: object) -> None:
-    if not condition:
-        raise ValueError(f"{name} must {rule}, got {value!r}")
-
-
-def _require_range(name: str, value: Range, *, low: float = -math.inf) -> None:
-    _require(
-        len(value) == 2 and low <= value[0] <= value[1] < math.inf,
-        name,
-        f"be (low, high) with {low} <= low <= high",
-        value,
-    )
-
-
-def _require_share(name: str, value: float) -> None:
-    _require(0 <= value <= 1, name, "lie in [0, 1]", value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +50,11 @@ class OptimizerConfig:
     clip_norm: float = 12.0
 
     def __post_init__(self) -> None:
-        _require(self.kind in ("sgd", "adamw"), "optimizer.kind", "be 'sgd' or 'adamw'", self.kind)
-        _require(self.learning_rate > 0, "optimizer.learning_rate", "be > 0", self.learning_rate)
-        _require(0 <= self.momentum < 1, "optimizer.momentum", "lie in [0, 1)", self.momentum)
-        _require(self.weight_decay >= 0, "optimizer.weight_decay", "be >= 0", self.weight_decay)
-        _require(self.clip_norm > 0, "optimizer.clip_norm", "be > 0", self.clip_norm)
+        require(self.kind in ("sgd", "adamw"), "optimizer.kind", "be 'sgd' or 'adamw'", self.kind)
+        require(self.learning_rate > 0, "optimizer.learning_rate", "be > 0", self.learning_rate)
+        require(0 <= self.momentum < 1, "optimizer.momentum", "lie in [0, 1)", self.momentum)
+        require(self.weight_decay >= 0, "optimizer.weight_decay", "be >= 0", self.weight_decay)
+        require(self.clip_norm > 0, "optimizer.clip_norm", "be > 0", self.clip_norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +80,12 @@ class ScheduleConfig:
     every: int = 200
 
     def __post_init__(self) -> None:
-        _require(self.kind in ("poly", "step"), "schedule.kind", "be 'poly' or 'step'", self.kind)
+        require(self.kind in ("poly", "step"), "schedule.kind", "be 'poly' or 'step'", self.kind)
         known = ("epoch", "iteration")
-        _require(self.unit in known, "schedule.unit", "be 'epoch' or 'iteration'", self.unit)
-        _require(self.power > 0, "schedule.power", "be > 0", self.power)
-        _require(0 < self.factor <= 1, "schedule.factor", "lie in (0, 1]", self.factor)
-        _require(self.every >= 1, "schedule.every", "be >= 1", self.every)
+        require(self.unit in known, "schedule.unit", "be 'epoch' or 'iteration'", self.unit)
+        require(self.power > 0, "schedule.power", "be > 0", self.power)
+        require(0 < self.factor <= 1, "schedule.factor", "lie in (0, 1]", self.factor)
+        require(self.every >= 1, "schedule.every", "be >= 1", self.every)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,15 +113,15 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         weights = (self.dice_weight, self.cross_entropy_weight)
-        _require(
+        require(
             min(weights) >= 0 and sum(weights) > 0,
             "loss weights",
             "be >= 0 and not both 0",
             weights,
         )
-        _require(self.smooth > 0, "loss.smooth", "be > 0", self.smooth)
+        require(self.smooth > 0, "loss.smooth", "be > 0", self.smooth)
         known = ("refuse", "naive")
-        _require(self.partial in known, "loss.partial", "be 'refuse' or 'naive'", self.partial)
+        require(self.partial in known, "loss.partial", "be 'refuse' or 'naive'", self.partial)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,94 +138,7 @@ class SamplingConfig:
     foreground_share: float = 0.33
 
     def __post_init__(self) -> None:
-        _require_share("sampling.foreground_share", self.foreground_share)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
-    """How often and how far a patch is changed; ``*_p`` are probabilities per sample.
-
-    Parameters
-    ----------
-    rotation_p, rotation_degrees : float, (float, float, float)
-        Largest angle about the z, y and x axis, drawn evenly in both directions.
-    scale_p, scale : float, (low, high)
-        Size of the anatomy relative to the original.
-    noise_p, noise_variance : float, (low, high)
-        Gaussian noise added.
-    brightness_p, brightness : float, (low, high)
-        Factor on all intensities.
-    shift_p, shift : float, (low, high)
-        Added to all intensities.
-    contrast_p, contrast : float, (low, high)
-        Factor on the distance to the mean; the range is kept.
-    gamma_p, gamma : float, (low, high)
-        Exponent on intensities scaled to [0, 1]; mean and deviation are kept.
-    gamma_inverted_p : float
-        The same on the negative image.
-
-    Notes
-    -----
-    Default: nothing. `light` is the mild preset that learning small nets bears.
-    """
-
-    rotation_p: float = 0.0
-    rotation_degrees: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    scale_p: float = 0.0
-    scale: Range = (1.0, 1.0)
-    noise_p: float = 0.0
-    noise_variance: Range = (0.0, 0.0)
-    brightness_p: float = 0.0
-    brightness: Range = (1.0, 1.0)
-    shift_p: float = 0.0
-    shift: Range = (0.0, 0.0)
-    contrast_p: float = 0.0
-    contrast: Range = (1.0, 1.0)
-    gamma_p: float = 0.0
-    gamma: Range = (1.0, 1.0)
-    gamma_inverted_p: float = 0.0
-
-    def __post_init__(self) -> None:
-        for entry in dataclasses.fields(self):
-            if entry.name.endswith("_p"):
-                _require_share(f"augment.{entry.name}", getattr(self, entry.name))
-        for name in ("scale", "brightness", "contrast", "gamma"):
-            _require_range(f"augment.{name}", getattr(self, name), low=0.01)
-        _require_range("augment.noise_variance", self.noise_variance, low=0.0)
-        _require_range("augment.shift", self.shift)
-        _require(
-            len(self.rotation_degrees) == 3 and min(self.rotation_degrees) >= 0,
-            "augment.rotation_degrees",
-            "be three angles >= 0",
-            self.rotation_degrees,
-        )
-
-    @classmethod
-    def light(cls) -> Self:
-        """Return the mild preset: small rotations and scalings, nnU-Net's intensity changes.
-
-        Examples
-        --------
-        >>> AugmentConfig.light().scale
-        (0.85, 1.2)
-        """
-        return cls(
-            rotation_p=0.3,
-            rotation_degrees=(15.0, 8.0, 8.0),
-            scale_p=0.3,
-            scale=(0.85, 1.2),
-            noise_p=0.1,
-            noise_variance=(0.0, 0.1),
-            brightness_p=0.15,
-            brightness=(0.75, 1.25),
-            shift_p=0.15,
-            shift=(-0.2, 0.2),
-            contrast_p=0.15,
-            contrast=(0.75, 1.25),
-            gamma_p=0.2,
-            gamma=(0.7, 1.5),
-            gamma_inverted_p=0.1,
-        )
+        require_share("sampling.foreground_share", self.foreground_share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,19 +204,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         rising = all(low < high for low, high in zip(self.classes, self.classes[1:], strict=False))
-        _require(
+        require(
             len(self.classes) >= 2 and self.classes[0] == 0 and rising and self.classes[-1] <= 255,
             "classes",
             "be the background 0 and then rising label ids up to 255",
             self.classes,
         )
-        _require(
+        require(
             self.net.out_channels == len(self.classes),
             "net.out_channels",
             f"equal the number of classes, {len(self.classes)}",
             self.net.out_channels,
         )
-        _require(
+        require(
             len(self.patch) == 3 and min(self.patch) >= 1,
             "patch",
             "be three sizes >= 1",
@@ -334,12 +224,12 @@ class TrainConfig:
         )
         self.net.check_patch(self.patch)
         for name in ("batch", "epochs", "iterations_per_epoch", "checkpoint_every"):
-            _require(getattr(self, name) >= 1, name, "be >= 1", getattr(self, name))
-        _require(self.keep_checkpoints >= 1, "keep_checkpoints", "be >= 1", self.keep_checkpoints)
-        _require(self.validate_every >= 0, "validate_every", "be >= 0", self.validate_every)
-        _require(self.seed >= 0, "seed", "be >= 0", self.seed)
+            require(getattr(self, name) >= 1, name, "be >= 1", getattr(self, name))
+        require(self.keep_checkpoints >= 1, "keep_checkpoints", "be >= 1", self.keep_checkpoints)
+        require(self.validate_every >= 0, "validate_every", "be >= 0", self.validate_every)
+        require(self.seed >= 0, "seed", "be >= 0", self.seed)
         known = ("float32", "bfloat16")
-        _require(self.precision in known, "precision", "be 'float32' or 'bfloat16'", self.precision)
+        require(self.precision in known, "precision", "be 'float32' or 'bfloat16'", self.precision)
 
     @property
     def iterations(self) -> int:
@@ -353,9 +243,9 @@ class TrainConfig:
             if isinstance(value, NetConfig):
                 plain[name] = value.to_dict()
             elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-                plain[name] = _plain(dataclasses.asdict(value))
+                plain[name] = to_plain(dataclasses.asdict(value))
             else:
-                plain[name] = _plain(value)
+                plain[name] = to_plain(value)
         return plain
 
     @classmethod
@@ -371,43 +261,4 @@ class TrainConfig:
         net = settings.pop("net", None)
         if not isinstance(net, Mapping):
             raise ValueError(f"net must be a table of network settings, got {net!r}")
-        return _from_plain(cls, settings, "", net=NetConfig.from_dict(dict(net)))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _from_plain(kind: type[T], plain: Mapping[str, Any], prefix: str, **ready: Any) -> T:
-    hints = typing.get_type_hints(kind)
-    values: dict[str, Any] = dict(ready)
-    for name, value in plain.items():
-        if name not in hints or name in ready:
-            near = difflib.get_close_matches(name, hints, n=1)
-            hint = f"; did you mean {prefix}{near[0]}?" if near else ""
-            raise ValueError(f"unknown setting {prefix}{name}{hint}")
-        values[name] = _convert(hints[name], value, f"{prefix}{name}")
-    return kind(**values)
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{name} must be a table of settings, got {value!r}")
-        return _from_plain(hint, value, f"{name}.")
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{name} must be a list, got {value!r}")
-        kinds = typing.get_args(hint)
-        element = kinds[0]
-        return tuple(_convert(element, item, f"{name}[{i}]") for i, item in enumerate(value))
-    if origin in (Literal, types.UnionType):
-        return value
-    # bool is an int in Python, and TOML writes 1 where 1.0 is meant.
-    accepted = (int, float) if hint is float else (hint,)
-    if isinstance(value, bool) is not (hint is bool) or not isinstance(value, accepted):
-        raise ValueError(f"{name} must be {hint.__name__}, got {value!r}")
-    return hint(value)
+        return from_plain(cls, settings, "", net=NetConfig.from_dict(dict(net)))

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_train.config import AugmentConfig, Range
+from flare_train.augment_config import AugmentConfig
 from flare_train.randomness import stream, stream_seed
+from flare_train.settings import Range
 
 __all__ = ["BatchParameters", "draw_parameters"]
 

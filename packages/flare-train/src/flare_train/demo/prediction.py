@@ -91,14 +91,15 @@ def predict_cases(
     for number, case in enumerate(cases, 1):
         record = folder / "records" / group / f"{case.id}.json"
         key = f"{model_key} {_digest(_files(case))}"
-        result = _kept(record, key, folder)
+        kept = _kept(record, key, folder)
+        result = kept
         if result is None:
             if predictor is None:
                 predictor = _load(model, device)
             result = _predict(case, predictor, folder, group)
             write_json(record, {"key": key, "result": asdict(result)})
         results.append(result)
-        text = result.error or f"{result.seconds:.2f} s"
+        text = result.error or (f"{result.seconds:.2f} s" if kept is None else "kept")
         logger.info("case %d/%d %s: %s", number, len(cases), case.id, text)
     return tuple(results)
 
