@@ -2,7 +2,148 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 
-def main() -> int:
-    """Run the command."""
-    return 0
+from flare_io.command import ExitCode, run_command
+from flare_io.policy_arguments import add_policy_arguments, policy_from
+
+__all__ = ["main"]
+
+_PROGRAM = "flare-infer"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    return run_command(_PROGRAM, arguments.command, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Segment CT with a model folder, or with an nnU-Net v2 model.",
+        epilog="exit codes: 0 all good; 2 usage; 3 all inputs refused; 4 some cases failed; "
+        "5 disk, memory, device or permission; 6 model refused; 75 stopped by a signal, run the "
+        "same command again; 130 interrupted; 1 a bug",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version(_PROGRAM)}")
+    subcommands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = subcommands.add_parser("run", help="segment a file, a folder or a DICOM series")
+    run.add_argument("-m", "--model", type=Path, required=True, metavar="MODEL")
+    run.add_argument("-i", "--input", type=Path, required=True, metavar="FILE|DIR")
+    run.add_argument("-o", "--output", type=Path, required=True, metavar="FILE|DIR")
+    run.add_argument("--mode", choices=("exact", "fast"), help="default: the model's own")
+    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    run.add_argument("--tta", action="store_true", help="average over mirror images")
+    run.add_argument("--memory-mib", type=int, metavar="N", help="refuse cases that need more")
+    add_policy_arguments(run, hu_check=True)
+    run.set_defaults(command=_run)
+
+    info = subcommands.add_parser("info", help="describe a model folder")
+    info.add_argument("-m", "--model", type=Path, required=True, metavar="MODEL")
+    info.set_defaults(command=_info)
+
+    imported = subcommands.add_parser(
+        "import-nnunet", help="turn an nnU-Net v2 results folder into a model folder"
+    )
+    imported.add_argument("folder", type=Path, help="holds plans.json, dataset.json and fold_*")
+    imported.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL")
+    imported.add_argument("--folds", nargs="+", metavar="FOLD", help="default: all there are")
+    imported.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="NAME")
+    imported.set_defaults(command=_import)
+
+    for subcommand in (run, info, imported):
+        subcommand.add_argument("--json", action="store_true", help="print the result as JSON")
+        subcommand.add_argument(
+            "--debug", action="store_true", help="show the traceback of an error"
+        )
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    policy = policy_from(arguments)
+    # Refused before seconds go into loading torch.
+    if not arguments.input.exists():
+        raise FileNotFoundError(f"{arguments.input}: does not exist")
+    from flare_infer.predictor import Predictor
+    from flare_infer.run import RunSettings, run_cases
+
+    _log_to_stderr(arguments.debug)
+    predictor = Predictor.load(
+        arguments.model, device=arguments.device, memory_mib=arguments.memory_mib
+    )
+    schemes = {each.scheme for each in predictor.model.spec.preprocessing.intensities}
+    if "ct" not in schemes:
+        # Only a model of CT knows that its input must be in Hounsfield units.
+        policy = replace(policy, hu_check=False)
+    settings = RunSettings(mode=arguments.mode, tta=arguments.tta, policy=policy)
+    report, code = run_cases(predictor, arguments.input, arguments.output, settings=settings)
+    if arguments.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print(
+            f"{report.count('done')} done, {report.count('failed')} failed, "
+            f"{report.count('not started')} not started; {report.path}"
+        )
+    return int(code)
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from flare_infer.model import read_model
+
+    model = read_model(arguments.model)
+    if arguments.json:
+        print(json.dumps(model.to_dict()))
+        return int(ExitCode.DONE)
+    spec = model.spec
+    spacing = spec.preprocessing.spacing_mm
+    grid = "each case's own" if spacing is None else " x ".join(f"{v:g}" for v in spacing) + " mm"
+    labels = ", ".join(f"{label} {spec.labels.name_of(label)}" for label in spec.labels.ids)
+    rows = {
+        "name": spec.name,
+        "labels": labels,
+        "heads": "softmax" if spec.regions is None else "sigmoid (regions)",
+        "spacing": f"{grid} (z, y, x)",
+        "window": " x ".join(map(str, spec.windows.patch)),
+        "net": f"{spec.net.architecture}, features {', '.join(map(str, spec.net.features))}",
+        "members": str(model.members),
+        "parameters": f"{model.parameters / 1e6:.3f} M a member",
+        "cost": f"{model.macs / 1e9:.1f} GMAC a window",
+        "axes": spec.preprocessing.axes,
+        "mode": spec.default_mode,
+    }
+    for name, value in rows.items():
+        print(f"{name:<11}{value}")
+    return int(ExitCode.DONE)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from flare_infer.nnunet import import_nnunet
+
+    model = import_nnunet(
+        arguments.folder,
+        arguments.output,
+        folds=arguments.folds,
+        checkpoint=arguments.checkpoint,
+    )
+    if arguments.json:
+        print(json.dumps(model.to_dict()))
+    else:
+        print(f"{model.members} members, {model.parameters / 1e6:.2f} M parameters: {model.folder}")
+    return int(ExitCode.DONE)
+
+
+def _log_to_stderr(debug: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("flare_infer")
+    logger.handlers = [handler]
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
