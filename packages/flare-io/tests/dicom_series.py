@@ -125,6 +125,9 @@ def write_fault(row: str, folder: Path) -> Path:
         for k, data in enumerate(slices):
             data.ImagePositionPatient = tilted_position(k)
             data.ImageOrientationPatient = tilted_orientation()
+    elif row == "d11":
+        for k, data in enumerate(slices):
+            data.RescaleSlope, data.RescaleIntercept = str(1 + k % 3), str(-1024 - k)
     elif row == "d12":
         for data in slices:
             del data.RescaleSlope, data.RescaleIntercept

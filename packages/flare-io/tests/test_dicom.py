@@ -23,6 +23,7 @@ from pydicom.uid import (
 
 from flare_io.dicom import list_series, read_series, read_series_header
 from flare_io.errors import GeometryError, UnreadableVolumeError
+from flare_io.files import read_volume
 from flare_io.policy import ReadPolicy
 
 series = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("dicom_series.py"))))
@@ -245,7 +246,7 @@ def test_d09_two_series_are_listed_and_one_can_be_chosen(tmp_path):
     assert read_series(folder, policy=ReadPolicy(series=series.SERIES)).shape[0] == 20
     assert read_series(folder, policy=ReadPolicy(series=series.SERIES + ".")).shape[0] == 6
     assert "starts with 1.2.8" in _refused(folder, policy=ReadPolicy(series="1.2.8"))
-    assert "found 0 of 2" in _refused(folder, policy=ReadPolicy(series="9"))
+    assert "found 0 of these 2" in _refused(folder, policy=ReadPolicy(series="9"))
 
 
 def test_d10_gantry_tilt_is_refused_with_its_angle(tmp_path):
@@ -294,11 +295,8 @@ def test_d10_one_slice_moved_sideways_is_named(tmp_path):
 
 
 def test_d11_rescale_is_per_slice_and_exact(tmp_path):
-    slices = series.make_series()
     stored = series.ct_values().astype(int) + 1024
-    for k, data in enumerate(slices):
-        data.RescaleSlope, data.RescaleIntercept = str(1 + k % 3), str(-1024 - k)
-    volume = read_series(series.write_slices(tmp_path / "s", slices))
+    volume = read_series(_fault(tmp_path, "d11"))
     k = np.arange(20)[:, None, None]
     assert volume.array.dtype == np.int16
     np.testing.assert_array_equal(volume.array, stored * (1 + k % 3) - 1024 - k)
@@ -324,13 +322,29 @@ def test_d12_ct_without_rescale_is_refused(tmp_path):
     message = _refused(_fault(tmp_path, "d12"))
     assert "RescaleSlope" in message
     assert "20 of 20" in message
+    assert "--hu-offset" in message
+
+
+def test_d12_a_stated_offset_stands_in_for_the_rescale(tmp_path):
+    volume = read_volume(_fault(tmp_path, "d12"), policy=ReadPolicy(hu_offset=-1024))
+    np.testing.assert_array_equal(volume.array, series.ct_values())
+    assert volume.notes[0] == "no rescale in the files: stored values taken"
+
+
+def test_d12_rescale_in_some_slices_only_is_refused_whatever_is_asked(tmp_path):
+    slices = series.make_series()
+    del slices[4].RescaleSlope
+    folder = series.write_slices(tmp_path / "s", slices)
+    message = _refused(folder, policy=ReadPolicy(hu_offset=-1024))
+    assert "IMG0005.dcm" in message
+    assert "1 of 20" in message
 
 
 def test_d12_other_modalities_keep_stored_values_and_say_so(tmp_path):
     slices = series.make_series(Modality="MR", RescaleSlope=None, RescaleIntercept=None)
     volume = read_series(series.write_slices(tmp_path / "s", slices))
     np.testing.assert_array_equal(volume.array, series.ct_values() + 1024)
-    assert volume.notes == ("modality 'MR': values are not Hounsfield units",)
+    assert volume.notes[-1] == "modality 'MR': values are not Hounsfield units"
 
 
 @pytest.mark.parametrize(
@@ -356,6 +370,22 @@ def test_d15_every_cut_of_a_file_is_refused(tmp_path):
         victim.write_bytes(whole[:length])
         with pytest.raises((UnreadableVolumeError, GeometryError)):
             read_series_header(folder)
+
+
+def test_d15_damaged_headers_end_in_a_named_refusal_or_a_volume(tmp_path):
+    folder = series.write_slices(tmp_path / "s", series.make_series()[:3])
+    victim = folder / "IMG0002.dcm"
+    whole = victim.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(132, len(whole) - 240, rng.integers(1, 4)):
+            damaged[place] = rng.integers(256)
+        victim.write_bytes(damaged)
+        try:
+            read_series(folder)
+        except (UnreadableVolumeError, GeometryError) as error:
+            assert "\n" not in str(error)
 
 
 def test_thin_series_only_on_request(tmp_path):

@@ -136,7 +136,7 @@ def arrange_slices(
     normal = axes_of(stack[0])[:, 0]
     stack.sort(key=lambda header: (float(position_of(header) @ normal), header.path.name))
     stack = without_duplicates(stack, normal, notes)
-    require_rescale(stack, folder, notes)
+    require_rescale(stack, policy, notes)
     pixel_spacing = stack[0].pixel_spacing_mm
     assert pixel_spacing is not None, "require_orientation comes first"
     if len(stack) == 1:

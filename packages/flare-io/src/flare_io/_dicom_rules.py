@@ -158,18 +158,22 @@ def without_duplicates(
     return kept
 
 
-def require_rescale(stack: Sequence[SliceHeader], folder: Path, notes: list[str]) -> None:
+def require_rescale(stack: Sequence[SliceHeader], policy: ReadPolicy, notes: list[str]) -> None:
     """Refuse CT without rescale values, and note what is no CT."""
     lacking = [header for header in stack if header.slope is None or header.intercept is None]
     modality = stack[0].modality
-    if lacking and (modality in ("", "CT") or len(lacking) < len(stack)):
+    in_some = 0 < len(lacking) < len(stack)
+    if in_some or (lacking and modality in ("", "CT") and policy.hu_offset is None):
         raise UnreadableVolumeError(
             lacking[0].path,
             "must state RescaleSlope and RescaleIntercept",
             found=f"none in {len(lacking)} of {len(stack)} slices",
-            remedy="without them values are not Hounsfield units; export the series again",
+            remedy="export the series again"
+            + ("" if in_some else ", or say how far its values are from HU (--hu-offset -1024)"),
             kind="no-rescale",
         )
+    if lacking:
+        notes.append("no rescale in the files: stored values taken")
     if modality not in ("", "CT"):
         notes.append(f"modality {modality[:16]!a}: values are not Hounsfield units")
     if any(header.lossy for header in stack):

@@ -85,8 +85,9 @@ def read_series(folder: str | os.PathLike[str], *, policy: ReadPolicy | None = N
     folder : path
         A folder with DICOM files directly in it; other files are ignored and noted.
     policy : ReadPolicy, optional
-        ``series`` picks one of several, ``fill_gaps``, ``resample_z``, ``fix_tilt`` and
-        ``allow_thin`` allow what is otherwise refused.
+        ``series`` picks one of several; ``fill_gaps``, ``resample_z``, ``fix_tilt`` and
+        ``allow_thin`` allow what is otherwise refused. Values are checked and shifted by
+        `flare_io.files.read_volume` alone; here ``hu_offset`` only lets files without rescale pass.
 
     Returns
     -------
@@ -221,7 +222,7 @@ def _chosen(
         "must hold one series"
         if policy.series is None
         else f"must hold one series whose UID starts with {shown(policy.series)}",
-        found=f"{len(candidates)} of {len(groups)}: "
+        found=f"{len(candidates)} of these {len(groups)}: "
         + "; ".join(str(_summary(group)) for group in groups),
         remedy="choose one by its UID (--series UID)",
         kind="series",
