@@ -1,0 +1,179 @@
+import errno
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flare_infer import run as run_module
+from flare_infer.predictor import Predictor
+from flare_infer.report import previous_records
+from flare_infer.run import RunSettings, run_cases
+from flare_io import atomic
+from flare_io.command import ExitCode
+from flare_io.files import read_label_map, read_volume, write_volume
+from flare_io.policy import ReadPolicy
+
+
+@pytest.fixture
+def predictor(model_folder):
+    return Predictor.load(model_folder, device="cpu")
+
+
+@pytest.fixture
+def scans(tmp_path, ct):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number, name in enumerate("abc"):
+        write_volume(ct.with_array(ct.array + number), folder / f"{name}.nii.gz")
+    return folder
+
+
+def states(report):
+    return {record.id: record.state for record in report.cases.values()}
+
+
+def test_every_case_is_written_on_its_own_grid(predictor, scans, tmp_path):
+    report, code = run_cases(predictor, scans, tmp_path / "out")
+    assert code is ExitCode.DONE
+    assert states(report) == {"a": "done", "b": "done", "c": "done"}
+    found = read_label_map(tmp_path / "out" / "a.nii.gz")
+    image = read_volume(scans / "a.nii.gz")
+    assert found.geometry == image.geometry
+    assert np.array_equal(found.array, predictor.predict(image).array)
+    kept = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (kept["done"], kept["failed"], kept["not_started"]) == (3, 0, 0)
+    assert kept["model"]["weights_sha256"] == predictor.model.weights_sha256
+    assert kept["peak_memory_mib"] > 10
+    assert set(kept["cases"][0]["seconds"]) == {"read", "prepare", "network", "decide", "restore"}
+
+
+def test_b08_a_truncated_case_costs_one_case_and_changes_no_other(predictor, scans, tmp_path):
+    run_cases(predictor, scans, tmp_path / "good")
+    data = (scans / "b.nii.gz").read_bytes()
+    (scans / "b.nii.gz").write_bytes(data[: len(data) // 2])
+    report, code = run_cases(predictor, scans, tmp_path / "out")
+    assert code is ExitCode.SOME_FAILED
+    assert states(report) == {"a": "done", "b": "failed", "c": "done"}
+    assert "b.nii.gz" in report.cases["b"].error["source"]
+    assert not (tmp_path / "out" / "b.nii.gz").exists()
+    for name in ("a.nii.gz", "c.nii.gz"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "good" / name).read_bytes()
+
+
+def test_all_refused_is_its_own_code(predictor, tmp_path):
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"<html>not found</html>")
+    _, code = run_cases(predictor, bad, tmp_path / "out")
+    assert code is ExitCode.REFUSED
+
+
+def test_b29_the_policy_reaches_the_reader(predictor, ct, tmp_path):
+    array = ct.array.astype(np.float32)
+    array[3, 4, 5] = np.nan
+    write_volume(ct.with_array(array), tmp_path / "nan.nii.gz")
+    _, code = run_cases(predictor, tmp_path / "nan.nii.gz", tmp_path / "out")
+    assert code is ExitCode.REFUSED
+    settings = RunSettings(policy=ReadPolicy(nan_value=-1024.0))
+    report, code = run_cases(
+        predictor, tmp_path / "nan.nii.gz", tmp_path / "out", settings=settings
+    )
+    assert code is ExitCode.DONE
+    assert report.cases["nan"].notes
+
+
+def test_a_rerun_keeps_what_verifies_and_redoes_the_rest(predictor, scans, tmp_path, ct):
+    out = tmp_path / "out"
+    run_cases(predictor, scans, out)
+    first = {name: (out / f"{name}.nii.gz").read_bytes() for name in "abc"}
+    # a: the output is damaged; b: the input changes; c: nothing.
+    (out / "a.nii.gz").write_bytes(b"torn")
+    write_volume(ct.with_array(ct.array - 50), scans / "b.nii.gz")
+    report, code = run_cases(predictor, scans, out)
+    assert code is ExitCode.DONE
+    assert [report.cases[name].kept for name in "abc"] == [False, False, True]
+    assert (out / "a.nii.gz").read_bytes() == first["a"]
+    assert (out / "b.nii.gz").read_bytes() != first["b"]
+    changed, _ = run_cases(predictor, scans, out, settings=RunSettings(mode="exact"))
+    assert not any(record.kept for record in changed.cases.values())
+
+
+def test_a_broken_report_is_no_reason_to_stop(predictor, scans, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.json").write_text('{"cases": [{"strange": 1}]}')
+    assert previous_records(out / "report.json") == {}
+    assert run_cases(predictor, scans, out)[1] is ExitCode.DONE
+
+
+def test_one_case_may_name_its_output(predictor, scans, tmp_path):
+    target = tmp_path / "new" / "labels.nii.gz"
+    _, code = run_cases(predictor, scans / "a.nii.gz", target)
+    assert code is ExitCode.DONE
+    assert target.exists()
+    assert (tmp_path / "new" / "labels.nii.gz.report.json").exists()
+    with pytest.raises(ValueError, match="3 cases need a folder"):
+        run_cases(predictor, scans, tmp_path / "labels.nii.gz")
+
+
+def test_j03_a_full_disk_ends_the_run_and_tears_nothing(predictor, scans, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    run_cases(predictor, scans / "a.nii.gz", out)
+    good = (out / "a.nii.gz").read_bytes()
+    writing = {"labels": False}
+    original = run_module._run_case
+
+    def marked(*arguments):
+        writing["labels"] = True
+        try:
+            return original(*arguments)
+        finally:
+            writing["labels"] = False
+
+    def full(operation):
+        if writing["labels"] and operation == "write":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_module, "_run_case", marked)
+    monkeypatch.setattr(atomic, "failpoint", full)
+    report, code = run_cases(predictor, scans, out)
+    assert code is ExitCode.RESOURCES
+    assert states(report) == {"a": "not started", "b": "not started", "c": "not started"} | {
+        name: "failed" if name == "b" else "done" if name == "a" else "not started"
+        for name in "abc"
+    }
+    assert (out / "a.nii.gz").read_bytes() == good
+    assert sorted(path.name for path in out.iterdir()) == ["a.nii.gz", "report.json"]
+
+
+def test_a_signal_stops_with_a_whole_report_and_a_rerun_finishes(predictor, scans, tmp_path):
+    calls = []
+
+    class Interrupted:
+        model = predictor.model
+        device = predictor.device
+
+        def predict(self, image, **options):
+            calls.append(image)
+            if len(calls) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return predictor.predict(image, **options)
+
+    out = tmp_path / "out"
+    before = signal.getsignal(signal.SIGTERM)
+    report, code = run_cases(Interrupted(), scans, out)
+    assert code is ExitCode.STOPPED
+    assert states(report) == {"a": "done", "b": "not started", "c": "not started"}
+    assert signal.getsignal(signal.SIGTERM) is before
+    finished, code = run_cases(predictor, scans, out)
+    assert code is ExitCode.DONE
+    assert [finished.cases[name].kept for name in "abc"] == [True, False, False]
+
+
+def test_a_case_that_exceeds_the_budget_is_a_lack_of_resources(predictor, scans, tmp_path):
+    small = replace(predictor, memory_mib=10)
+    report, code = run_cases(small, scans, tmp_path / "out")
+    assert code is ExitCode.RESOURCES
+    assert "give at least" in report.cases["a"].error["rule"]
