@@ -127,7 +127,7 @@ def test_m01_a_truncated_checkpoint(tmp_path):
     folder = write_results(tmp_path / "n")
     path = folder / "fold_0" / "checkpoint_final.pth"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ModelError, match="is broken.*copy it again") as caught:
+    with pytest.raises(ModelError, match=r"is broken.*copy it again") as caught:
         import_nnunet(folder, tmp_path / "m")
     assert caught.value.exit_code == 6
     assert not (tmp_path / "m").exists()

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flare_io.files import read_header, read_label_map
 from numpy.typing import NDArray
 
 from flare_io.dataset import Case
 from flare_io.errors import DatasetError, GeometryError
+from flare_io.files import read_header, read_label_map
 from flare_io.geometry import describe_grid_difference
 from flare_io.volume import Volume
 
