@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from flare_io.files import read_label_map, write_label_map, write_volume
 
 from flare_fusion.dataset import fuse_dataset
 from flare_fusion.engine import fuse
 from flare_io.dataset import write_dataset_json
 from flare_io.errors import DatasetError
+from flare_io.files import read_label_map, write_label_map, write_volume
 from flare_io.geometry import Geometry
 from flare_io.labels import label_table
 from flare_io.volume import Volume

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from flare_io.files import read_label_map, read_volume
 
 from flare_io.dataset import check_dataset, read_dataset
 from flare_io.errors import DatasetError
+from flare_io.files import read_label_map, read_volume
 from flare_io.phantom import ErrorModel, draw_phantom, write_phantom_dataset
 
 

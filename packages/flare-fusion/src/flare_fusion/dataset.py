@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from flare_io.files import write_label_map
 from numpy.typing import NDArray
 
 from flare_fusion._progress import shown
@@ -29,6 +28,7 @@ from flare_io.atomic import write_json
 from flare_io.command import error_record
 from flare_io.dataset import Case, Dataset, read_dataset
 from flare_io.errors import DatasetError
+from flare_io.files import write_label_map
 
 __all__ = ["fuse_dataset"]
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import blosc2
 import numpy as np
-from flare_io.atomic import replacing, write_json
 from numpy.typing import NDArray
 
+from flare_io.atomic import replacing, write_json
 from flare_train.errors import TrainingDataError
 from flare_train.randomness import stream
 
