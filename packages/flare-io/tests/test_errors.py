@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from flare_io.errors import DatasetError, GeometryError, LabelError, UnreadableVolumeError
@@ -31,3 +33,12 @@ def test_parts_may_be_missing(error, base):
 
 def test_a_hostile_name_stays_on_one_line():
     assert "\n" not in str(GeometryError("a\nflare-io: all fine\r.nii", "is bad"))
+
+
+@pytest.mark.parametrize("kind", [DatasetError, GeometryError, LabelError, UnreadableVolumeError])
+def test_errors_come_back_whole_from_another_process(kind):
+    error = kind("a.nii", "must be whole", found="half", remedy="copy it", kind="truncated")
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+    assert type(copy) is kind
+    assert copy.record() == error.record()
+    assert str(copy) == str(error)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from flare_io.errors import DataError
 
 __all__ = ["ModelError"]
 
 
-class ModelError(ValueError):
+class ModelError(DataError, ValueError):
     """A model folder or nnU-Net folder that is refused; nothing in it has been run.
 
-    Parameters
-    ----------
-    source : path
-        The file or folder at fault.
-    rule : str
-        What was expected, or what is wrong.
-    found, remedy : str, optional
-        What came, and the way out.
-    kind : str, optional
-        A short word for programs.
+    Parameters are those of `flare_io.errors.DataError`; the exit code is that of a refused model.
 
     Examples
     --------
@@ -29,27 +19,4 @@ class ModelError(ValueError):
     """
 
     exit_code = 6
-
-    def __init__(
-        self,
-        source: os.PathLike[str] | str,
-        rule: str,
-        *,
-        found: str = "",
-        remedy: str = "",
-        kind: str = "model",
-    ) -> None:
-        self.source = os.fspath(source)
-        self.rule = rule
-        self.found = found
-        self.remedy = remedy
-        self.kind = kind
-        text = f"{self.source}: {rule}"
-        text += f", found {found}" if found else ""
-        text += f"; {remedy}" if remedy else ""
-        super().__init__(" ".join(text.split()))
-
-    def record(self) -> dict[str, Any]:
-        """Return the fields as a JSON-ready dict."""
-        names = ("kind", "source", "rule", "found", "remedy")
-        return {name: getattr(self, name) for name in names}
+    default_kind = "model"

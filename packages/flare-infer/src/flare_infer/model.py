@@ -7,16 +7,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from flare_infer._json import read_object
 from flare_infer.errors import ModelError
+from flare_infer.weights_file import verify_weights
 from flare_infer.windows import WindowPlan
 from flare_io.labels import LabelTable
 from flare_io.preprocessing import Preprocessing
@@ -31,8 +31,7 @@ Mode = Literal["exact", "fast"]
 FORMAT_VERSION = 1
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
-_MAX_HEADER_BYTES = 100_000_000
-_DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1}
+_WHERE_FROM = "give a folder written by flare-infer import-nnunet or flare-train"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +256,7 @@ def read_model(folder: os.PathLike[str] | str) -> Model:
     Cost: one pass over the weights file for its SHA-256.
     """
     root = Path(folder)
-    fields = _read_json(root / MODEL_FILE)
+    fields = read_object(root / MODEL_FILE, remedy=_WHERE_FROM)
     version = fields.get("flare_model")
     if not isinstance(version, int) or version > FORMAT_VERSION or version < 1:
         raise ModelError(
@@ -280,7 +279,7 @@ def read_model(folder: os.PathLike[str] | str) -> Model:
         raise ModelError(root / MODEL_FILE, f"the field {error} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelError(root / MODEL_FILE, f"is not a valid model: {error}") from error
-    _verify_weights(model)
+    verify_weights(model.weights_file, model.weights_sha256)
     return model
 
 
@@ -310,70 +309,3 @@ def _named_tensors(spec: ModelSpec, weights: Sequence[Mapping[str, Tensor]]) -> 
                 tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
             )
     return named
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_bytes())
-    except OSError as error:
-        remedy = "give a folder written by flare-infer import-nnunet or flare-train"
-        raise ModelError(path, f"cannot be read: {error.strerror}", remedy=remedy) from error
-    except ValueError as error:
-        raise ModelError(path, f"is not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise ModelError(path, "must hold a JSON object", found=type(fields).__name__)
-    return fields
-
-
-def _verify_weights(model: Model) -> None:
-    path = model.weights_file
-    try:
-        with open(path, "rb") as stream:
-            _check_header(path, stream.read(8), stream)
-            stream.seek(0)
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(path, f"cannot be read: {error.strerror}") from error
-    if found != model.weights_sha256:
-        raise ModelError(
-            path,
-            f"SHA-256 must be {model.weights_sha256[:16]}... as {MODEL_FILE} says",
-            found=f"{found[:16]}...",
-            remedy="copy the whole model folder again",
-            kind="checksum",
-        )
-
-
-def _check_header(path: Path, start: bytes, stream: Any) -> None:
-    """Refuse a tensor index that is too long, overlaps, leaves holes or outruns the file."""
-    size = os.fstat(stream.fileno()).st_size
-    length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-    if length > min(_MAX_HEADER_BYTES, size - 8):
-        limit = f"{min(_MAX_HEADER_BYTES, max(size - 8, 0))} bytes"
-        raise ModelError(path, f"index of tensors must fit {limit}", found=f"{length} bytes")
-    try:
-        index = json.loads(stream.read(length))
-        spans = []
-        for name, entry in index.items():
-            if name == "__metadata__":
-                continue
-            first, last = entry["data_offsets"]
-            count = _DTYPE_BYTES[entry["dtype"]]
-            for side in entry["shape"]:
-                count *= int(side)
-            if last - first != count:
-                raise ModelError(path, f"tensor {name} must take {count} bytes", found=str(last))
-            spans.append((first, last))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(path, f"index of tensors is broken: {error!r}") from error
-    position = 0
-    for first, last in sorted(spans):
-        if first != position:
-            raise ModelError(path, "tensors must lie end to end, without overlap or hole")
-        position = last
-    if position != size - 8 - length:
-        raise ModelError(
-            path, f"tensors must end with the file at byte {size - 8 - length}", found=str(position)
-        )

@@ -8,7 +8,6 @@ harmless NumPy types added, so that a crafted one is refused and never run.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flare_infer._json import read_object
 from flare_infer.errors import ModelError
 from flare_infer.model import Model, ModelSpec, write_model
 from flare_infer.windows import WindowPlan
@@ -79,7 +79,9 @@ def import_nnunet(
     """
     root = Path(folder)
     plans_file, dataset_file = root / "plans.json", root / "dataset.json"
-    plans, dataset = _read_json(plans_file), _read_json(dataset_file)
+    remedy = "give the folder that holds plans.json, dataset.json and fold_*"
+    plans = read_object(plans_file, remedy=remedy)
+    dataset = read_object(dataset_file, remedy=remedy)
     chosen = _folds(root, folds, checkpoint)
     files = [root / f"fold_{fold}" / checkpoint for fold in chosen]
     checkpoints = [_load_checkpoint(file) for file in files]
@@ -297,19 +299,6 @@ def _weights(checkpoint: Mapping[str, Any], spec: ModelSpec, path: Path) -> dict
     except (WeightsError, AttributeError, TypeError) as error:
         raise ModelError(path, f"weights do not fit plans.json: {error}") from error
     return {name: tensor.float() for name, tensor in found.weights.items()}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        remedy = "give the folder that holds plans.json, dataset.json and fold_*"
-        raise ModelError(path, f"cannot be read: {error.strerror}", remedy=remedy) from error
-    except ValueError as error:
-        raise ModelError(path, f"is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelError(path, "must hold a JSON object", found=type(content).__name__)
-    return content
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What can be wrong with data, as four named classes.
+"""What can be wrong with data, as four named classes and what they share.
 
 Wrong arguments raise the built-in errors. These four are for the world outside: files, grids,
 labels and dataset folders. Each carries its parts as fields, so that a command prints one line and
@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["DatasetError", "GeometryError", "LabelError", "UnreadableVolumeError"]
+__all__ = ["DataError", "DatasetError", "GeometryError", "LabelError", "UnreadableVolumeError"]
 
 
-class _DataError(Exception):
+class DataError(Exception):
     """A fault in data: where, which rule, what was found, and the way out.
 
     Parameters
@@ -31,6 +31,7 @@ class _DataError(Exception):
     """
 
     exit_code = 3
+    default_kind = "data"
 
     def __init__(
         self,
@@ -39,13 +40,13 @@ class _DataError(Exception):
         *,
         found: str = "",
         remedy: str = "",
-        kind: str = "data",
+        kind: str = "",
     ) -> None:
         self.source = os.fspath(source)
         self.rule = rule
         self.found = found
         self.remedy = remedy
-        self.kind = kind
+        self.kind = kind or self.default_kind
         super().__init__(self.describe())
 
     def describe(self) -> str:
@@ -69,23 +70,31 @@ class _DataError(Exception):
     def __str__(self) -> str:
         return self.describe()
 
+    # Errors come back from worker processes, and the default would pass the message alone.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.record())
+
     def record(self) -> dict[str, Any]:
         """Return the fields as a JSON-ready dict."""
         names = ("kind", "source", "rule", "found", "remedy")
         return {name: getattr(self, name) for name in names}
 
 
-class UnreadableVolumeError(_DataError, OSError):
+class UnreadableVolumeError(DataError, OSError):
     """A file that cannot be read whole and verified."""
 
 
-class GeometryError(_DataError, ValueError):
+class GeometryError(DataError, ValueError):
     """A grid that no rule accepts, or two grids that ought to be one."""
 
 
-class LabelError(_DataError, ValueError):
+class LabelError(DataError, ValueError):
     """Label values or names outside their table."""
 
 
-class DatasetError(_DataError, ValueError):
+class DatasetError(DataError, ValueError):
     """A dataset folder or manifest that contradicts itself."""
+
+
+def _rebuilt(error_class: type[DataError], record: dict[str, Any]) -> DataError:
+    return error_class(record.pop("source"), record.pop("rule"), **record)
