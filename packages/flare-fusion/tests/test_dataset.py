@@ -207,3 +207,10 @@ def test_what_is_wrong_with_the_call_is_said_before_any_work(dataset, tmp_path):
     with pytest.raises(DatasetError, match="gone"):
         fuse_dataset(tmp_path / "gone", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_datasets_own_labels_are_never_replaced(dataset):
+    before = {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="would replace the dataset's own"):
+        fuse_dataset(dataset, dataset)
+    assert {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file()} == before

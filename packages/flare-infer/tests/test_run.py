@@ -177,3 +177,11 @@ def test_a_case_that_exceeds_the_budget_is_a_lack_of_resources(predictor, scans,
     report, code = run_cases(small, scans, tmp_path / "out")
     assert code is ExitCode.RESOURCES
     assert "give at least" in report.cases["a"].error["rule"]
+
+
+def test_an_output_that_would_replace_an_input_is_refused(predictor, scans):
+    before = {path.name: path.read_bytes() for path in scans.iterdir()}
+    for source, output in ((scans, scans), (scans / "a.nii.gz", scans / "a.nii.gz")):
+        with pytest.raises(ValueError, match="would overwrite this input"):
+            run_cases(predictor, source, output)
+    assert {path.name: path.read_bytes() for path in scans.iterdir()} == before

@@ -78,6 +78,14 @@ def test_convert_writes_what_it_verified(make, run, tmp_path):
     assert read_header(target).geometry.axis_codes == "SAR"
 
 
+def test_convert_never_overwrites_its_input(make, run):
+    path = make.nifti()
+    before = path.read_bytes()
+    code, _, err = run("convert", path, "-o", path, "--canonical")
+    assert code == 2 and "would overwrite the input" in err
+    assert path.read_bytes() == before
+
+
 def test_convert_to_canonical_axes(make, run, tmp_path):
     target = tmp_path / "out.nii.gz"
     code, out, _ = run("convert", make.nifti(), "-o", target, "--canonical", "--json")

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flare_io.command import ExitCode, run_command
+from flare_io.command import ExitCode, describe_record, run_command
 
 if TYPE_CHECKING:
     from flare_fusion.rules import Rule
@@ -91,9 +91,7 @@ def _fuse(arguments: argparse.Namespace) -> int:
         fused = len(result.cases) - len(result.failed)
         print(f"{fused} of {len(result.cases)} cases fused into {arguments.output}")
     for case in result.failed:
-        error = case.error or {}
-        text = "; ".join(str(error[key]) for key in ("rule", "found", "remedy") if error.get(key))
-        sys.stderr.write(f"{_PROGRAM}: {case.case}: {' '.join(text.split())}\n")
+        sys.stderr.write(f"{_PROGRAM}: case {case.case}: {describe_record(case.error or {})}\n")
     if not result.failed:
         return ExitCode.DONE
     return ExitCode.SOME_FAILED if len(result.failed) < len(result.cases) else ExitCode.REFUSED

@@ -104,6 +104,10 @@ def fuse_dataset(
         k_source=k_source,
     )
     _check_plan(plan)
+    if plan.output.resolve() == Path(known.root).resolve():
+        raise ValueError(
+            f"{plan.output}: fused labels would replace the dataset's own; name another folder"
+        )
     cases = known.train
     if not cases:
         raise DatasetError(known.root, "no training case to fuse labels of", kind="empty")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from flare_infer.inputs import CaseFiles, find_cases, without_suffix
 from flare_infer.model import Mode, Model
 from flare_infer.report import CaseRecord, Report, previous_records
-from flare_io.command import ExitCode, error_record, exit_code_of
+from flare_io.command import ExitCode, describe_record, error_record, exit_code_of
 from flare_io.policy import ReadPolicy
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def run_cases(
     chosen = settings or RunSettings()
     cases = find_cases(source, channels=model.spec.net.in_channels)
     targets, report_path = _targets(Path(output), cases)
+    _spare_inputs(cases, targets)
     earlier = previous_records(report_path)
     report = Report(
         path=report_path,
@@ -105,7 +106,7 @@ def run_cases(
                 report.put(record)
                 codes.append(code)
                 if record.error is not None:
-                    logger.error("flare-infer: %s", _message(record.error))
+                    logger.error("flare-infer: %s", describe_record(record.error))
                 logger.info("case %d/%d %s: %s", number, len(cases), case.id, _outcome(record))
         except _DiskFullError as error:
             report.put(error.record)
@@ -135,6 +136,14 @@ def _targets(output: Path, cases: tuple[CaseFiles, ...]) -> tuple[dict[str, Path
         return {cases[0].id: output}, output.with_name(f"{output.name}.report.json")
     output.mkdir(parents=True, exist_ok=True)
     return {case.id: output / f"{case.id}.nii.gz" for case in cases}, output / "report.json"
+
+
+def _spare_inputs(cases: tuple[CaseFiles, ...], targets: dict[str, Path]) -> None:
+    """Refuse a run whose output would replace an input."""
+    inputs = {path.resolve() for case in cases for path in case.paths}
+    for target in targets.values():
+        if target.resolve() in inputs:
+            raise ValueError(f"{target}: the output would overwrite this input; name another")
 
 
 def _run_case(
@@ -236,13 +245,6 @@ def _outcome(record: CaseRecord) -> str:
     if record.kept:
         return "kept, done by an earlier run"
     return f"{sum(record.seconds.values()):.1f} s"
-
-
-def _message(error: Any) -> str:
-    parts = [str(error.get(name, "")) for name in ("source", "rule")]
-    text = ": ".join(part for part in parts if part)
-    text += f", found {error['found']}" if error.get("found") else ""
-    return text + (f"; {error['remedy']}" if error.get("remedy") else "")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ the same name removes.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -69,6 +70,9 @@ def replacing(
     # Named by its owner, so that two writers never share one and the next writer knows a stale one.
     owner = f"{os.getpid()}-{threading.get_ident()}-{_HOST}"
     temporary = final.with_name(f".{owner}.partial.{final.name}")
+    if not final.parent.is_dir():
+        message = "No such file or directory: make its folder first"
+        raise FileNotFoundError(errno.ENOENT, message, str(final))
     _remove_stale(final)
     try:
         failpoint("create")

@@ -161,6 +161,8 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     if arguments.table and not arguments.labels:
         raise ValueError("--table needs --labels")
+    if arguments.output.resolve() == arguments.input.resolve():
+        raise ValueError(f"{arguments.output}: -o would overwrite the input; name another file")
     policy = policy_from(arguments)
     table = label_table(arguments.table) if arguments.table else None
     if arguments.labels:

@@ -7,11 +7,11 @@ import errno
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
-__all__ = ["ExitCode", "error_record", "exit_code_of", "run_command"]
+__all__ = ["ExitCode", "describe_record", "error_record", "exit_code_of", "run_command"]
 
 
 class ExitCode(IntEnum):
@@ -70,7 +70,24 @@ def error_record(error: BaseException) -> dict[str, Any]:
     if callable(record):
         return dict(record())
     kind = "bug" if exit_code_of(error) is ExitCode.BUG else exit_code_of(error).name.lower()
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return {"kind": kind, "source": str(error.filename), "rule": error.strerror}
     return {"kind": kind, "source": "", "rule": " ".join(str(error).split())}
+
+
+def describe_record(record: Mapping[str, Any]) -> str:
+    """Return a record as one line: ``SOURCE: rule, found ...; way out``.
+
+    Examples
+    --------
+    >>> describe_record({"kind": "data", "source": "a.nii", "rule": "is empty", "remedy": "copy"})
+    'a.nii: is empty; copy'
+    """
+    text = f"{record['source']}: " if record.get("source") else ""
+    text += str(record.get("rule", ""))
+    text += f", found {record['found']}" if record.get("found") else ""
+    text += f"; {record['remedy']}" if record.get("remedy") else ""
+    return " ".join(text.split())
 
 
 def run_command(
@@ -102,7 +119,7 @@ def run_command(
         code = exit_code_of(error)
         if getattr(arguments, "debug", False):
             traceback.print_exc()
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = describe_record(error_record(error)) or type(error).__name__
         if code is ExitCode.BUG:
             message = (
                 f"bug: {type(error).__name__}: {message}; "

@@ -157,7 +157,7 @@ def refuse_other_labels(array: NDArray[Any], name: str, rules: Protocol) -> None
     if other:
         raise ValueError(
             f"{name} must hold only labels of protocol {rules.name}, found {_listed(other)}; "
-            "use the protocol they belong to, or other_labels='ignore'"
+            "use the protocol they belong to, or one whose TOML says other_labels = 'ignore'"
         )
 
 

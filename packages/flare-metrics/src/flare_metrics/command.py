@@ -65,6 +65,8 @@ def error_record(error: BaseException) -> dict[str, Any]:
     if callable(record):
         return dict(record())
     kind = exit_code_of(error).name.lower()
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return {"kind": kind, "source": str(error.filename), "rule": error.strerror}
     return {
         "kind": kind,
         "source": "",
@@ -105,6 +107,8 @@ def run_command(
         if getattr(arguments, "debug", False):
             traceback.print_exc()
         message = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            message = f"{error.filename}: {error.strerror}"
         if code is ExitCode.BUG:
             message = (
                 f"bug: {type(error).__name__}: {message}; "
