@@ -249,6 +249,19 @@ def test_d09_two_series_are_listed_and_one_can_be_chosen(tmp_path):
     assert "found 0 of these 2" in _refused(folder, policy=ReadPolicy(series="9"))
 
 
+def test_d09_the_series_without_a_uid_can_be_chosen(tmp_path):
+    folder = _fault(tmp_path, "d09")
+    for path in folder.iterdir():
+        header = pydicom.dcmread(path)
+        if header.SeriesInstanceUID == series.SERIES:
+            header.SeriesInstanceUID = ""
+            header.save_as(path)
+    message = _refused(folder)
+    assert 'none (no UID): 20 slices "portal venous"' in message
+    assert "--series none" in message
+    assert read_series(folder, policy=ReadPolicy(series="none")).shape[0] == 20
+
+
 def test_d10_gantry_tilt_is_refused_with_its_angle(tmp_path):
     message = _refused(_fault(tmp_path, "d10"))
     assert "gantry tilt of 15.0 degrees" in message

@@ -30,6 +30,9 @@ from flare_io.volume import Volume
 
 __all__ = ["SeriesHeader", "SeriesSummary", "list_series", "read_series", "read_series_header"]
 
+# What a user says to choose the series that has no UID, as anonymized exports have none.
+_NO_UID = "none"
+
 
 @dataclass(frozen=True)
 class SeriesSummary:
@@ -41,7 +44,7 @@ class SeriesSummary:
     slices: int
 
     def __str__(self) -> str:
-        text = f"{self.uid or '(no UID)'}: {self.slices} slice{'s' * (self.slices != 1)}"
+        text = f"{self.uid or _NO_UID + ' (no UID)'}: {self.slices} slice{'s' * (self.slices != 1)}"
         return f'{text} "{self.description}"' if self.description else text
 
 
@@ -207,9 +210,10 @@ def _chosen(
     candidates = list(groups)
     notes: tuple[str, ...] = ()
     if policy.series is not None:
-        candidates = [group for group in groups if group[0].series == policy.series] or [
-            group for group in groups if group[0].series.startswith(policy.series)
-        ]
+        wanted = "" if policy.series == _NO_UID else policy.series
+        candidates = [group for group in groups if group[0].series == wanted]
+        if not candidates and wanted:
+            candidates = [group for group in groups if group[0].series.startswith(wanted)]
     elif len(groups) > 1:
         scans = [group for group in groups if not all(header.localizer for header in group)]
         if len(scans) == 1:
@@ -224,7 +228,7 @@ def _chosen(
         else f"must hold one series whose UID starts with {shown(policy.series)}",
         found=f"{len(candidates)} of these {len(groups)}: "
         + "; ".join(str(_summary(group)) for group in groups),
-        remedy="choose one by its UID (--series UID)",
+        remedy=f"choose one by its UID (--series UID, or --series {_NO_UID} for one without)",
         kind="series",
     )
 

@@ -35,7 +35,8 @@ class ReadPolicy:
     max_voxels : int
         Refuse a header that promises more.
     series : str or None
-        SeriesInstanceUID (or its beginning) to take from a DICOM folder that holds several.
+        SeriesInstanceUID (or its beginning) to take from a DICOM folder that holds several;
+        ``"none"`` for the one without a UID.
     fill_gaps : bool
         Interpolate missing DICOM slices linearly and say so in the notes.
     resample_z : bool
