@@ -91,6 +91,14 @@ def changed(source, *path, value):
     return result
 
 
+def with_resampling(kind, arguments, others=None):
+    """Return plans with arguments for one resampling, and others for the other one."""
+    other = {"data": "probabilities", "probabilities": "data"}[kind]
+    place = ("configurations", "3d_fullres")
+    plans = changed(PLANS, *place, f"resampling_fn_{kind}_kwargs", value=arguments)
+    return changed(plans, *place, f"resampling_fn_{other}_kwargs", value=others or arguments)
+
+
 def test_a_results_folder_becomes_a_model_that_predicts(tmp_path, ct):
     model = import_nnunet(write_results(tmp_path / "n", folds=("0", "1")), tmp_path / "m")
     assert model == read_model(tmp_path / "m")
@@ -162,6 +170,21 @@ def test_m02_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path):
         (changed(PLANS, "configurations", value={}), "no configuration '3d_fullres'"),
         ({k: v for k, v in PLANS.items() if k != "transpose_forward"}, "lacks the entry"),
         (changed(PLANS, "image_reader_writer", value="Tiff3DIO"), "Tiff3DIO is not known"),
+        # Both reorient to S, A, R.
+        (changed(PLANS, "image_reader_writer", value="SimpleITKIOWithReorient"), "is not known"),
+        (changed(PLANS, "image_reader_writer", value="NibabelIOWithReorient"), "is not known"),
+        (changed(PLANS, "label_manager", value="Mine"), "label_manager Mine is not known"),
+        (
+            changed(PLANS, "configurations", "3d_fullres", "preprocessor_name", value="Mine"),
+            "preprocessor_name Mine is not known",
+        ),
+        (with_resampling("data", {"order": 3, "mode": "wrap"}), "resampling of data.*'mode'"),
+        (with_resampling("probabilities", {"is_seg": True}), "is_seg and force_separate_z must"),
+        (with_resampling("data", {"force_separate_z": True}), "force_separate_z must not be true"),
+        (
+            with_resampling("data", {"force_separate_z": None}, {"force_separate_z": False}),
+            "must be the same for all resampling",
+        ),
         (
             changed(PLANS, "configurations", "3d_fullres", "normalization_schemes", value=["X"]),
             "normalization X of channel 0",
@@ -193,6 +216,22 @@ def test_m06_a_wrong_class_count_names_the_tensor(tmp_path):
     folder = write_results(tmp_path / "n", heads=5)
     with pytest.raises(ModelError, match=r"do not fit plans.json.*seg_layers.*expected \(3, 4"):
         import_nnunet(folder, tmp_path / "m")
+
+
+def test_arguments_of_resampling_that_plans_leave_out_are_those_of_the_function(tmp_path):
+    plans = with_resampling("data", {"force_separate_z": None}, {"force_separate_z": None})
+    found = import_nnunet(write_results(tmp_path / "a", plans=plans), tmp_path / "m")
+    assert found.spec.preprocessing.logits_order == 3
+    assert found.spec.preprocessing.anisotropy_threshold == 3.0
+    own = {"force_separate_z": None, "separate_z_anisotropy_threshold": 2.0, "order": 1}
+    found = import_nnunet(
+        write_results(tmp_path / "b", plans=with_resampling("data", own)), tmp_path / "m"
+    )
+    assert found.spec.preprocessing.anisotropy_threshold == 2.0
+    found = import_nnunet(
+        write_results(tmp_path / "c", plans=with_resampling("data", {"order": 1})), tmp_path / "m"
+    )
+    assert found.spec.preprocessing.anisotropy_threshold == np.inf
 
 
 def test_settings_inherited_from_another_configuration(tmp_path):

@@ -35,13 +35,19 @@ _SCHEMES = {
     "RescaleTo01Normalization": "rescale",
     "RGBTo01Normalization": "rgb",
 }
-# Whether the reader that the model was trained with brings volumes to one orientation.
-_READER_AXES: dict[str, Axes] = {
-    "SimpleITKIO": "as_stored",
-    "NibabelIO": "as_stored",
-    "SimpleITKIOWithReorient": "canonical",
-}
+# Readers that take the array as the file holds it. Those that reorient bring it to S, A, R, which
+# is neither that nor canonical: a model trained on it would see every volume turned by half.
+_READER_AXES: dict[str, Axes] = {"SimpleITKIO": "as_stored", "NibabelIO": "as_stored"}
 _RESAMPLING = "resample_data_or_seg_to_shape"
+# What that function takes where plans leave its arguments out.
+_RESAMPLING_DEFAULTS = {
+    "is_seg": False,
+    "order": 3,
+    "order_z": 0,
+    "force_separate_z": False,
+    "separate_z_anisotropy_threshold": 3.0,
+}
+_PARTS = {"preprocessor_name": "DefaultPreprocessor", "label_manager": "LabelManager"}
 
 
 def import_nnunet(
@@ -183,6 +189,10 @@ def _spec(
     settings = _configuration(plans, configuration)
     if settings.get("previous_stage") or settings.get("previous_stage_name"):
         raise ValueError("cascades need the stage before, which one model folder cannot hold")
+    for part, known in _PARTS.items():
+        name = {**plans, **settings}.get(part, known)
+        if name != known:
+            raise ValueError(f"{part} {name} is not known, only {known}")
     labels, regions = _labels(dataset)
     channels = dataset.get("channel_names") or dataset["modality"]
     net = config_from_plans(
@@ -260,8 +270,8 @@ def _preprocessing(
             )
         )
     image, logits = _resampling(settings, "data"), _resampling(settings, "probabilities")
-    if image["force_separate_z"] != logits["force_separate_z"]:
-        raise ValueError("force_separate_z must be the same for data and probabilities")
+    if image["threshold"] != logits["threshold"]:
+        raise ValueError("force_separate_z and its threshold must be the same for all resampling")
     reader = plans.get("image_reader_writer", "SimpleITKIO")
     if reader not in _READER_AXES:
         raise ValueError(f"image_reader_writer {reader} is not known, only {sorted(_READER_AXES)}")
@@ -273,7 +283,7 @@ def _preprocessing(
         image_order_z=image["order_z"],
         logits_order=logits["order"],
         logits_order_z=logits["order_z"],
-        anisotropy_threshold=float("inf") if image["force_separate_z"] is False else 3.0,
+        anisotropy_threshold=image["threshold"],
         transpose=tuple(plans["transpose_forward"]),
         axes=_READER_AXES[reader],
     )
@@ -283,11 +293,17 @@ def _resampling(settings: Mapping[str, Any], kind: str) -> dict[str, Any]:
     function = settings.get(f"resampling_fn_{kind}", _RESAMPLING)
     if function != _RESAMPLING:
         raise ValueError(f"resampling of {kind} by {function} is not known, only {_RESAMPLING}")
-    standard = {"order": 3 if kind == "data" else 1, "order_z": 0, "force_separate_z": None}
-    found = {**standard, **settings.get(f"resampling_fn_{kind}_kwargs", {})}
-    if found["force_separate_z"] is True:
-        raise ValueError("force_separate_z = true is not known, only null and false")
-    return found
+    planned = {"order": 3 if kind == "data" else 1, "force_separate_z": None}
+    found = {**_RESAMPLING_DEFAULTS, **settings.get(f"resampling_fn_{kind}_kwargs", planned)}
+    unknown = sorted(set(found) - set(_RESAMPLING_DEFAULTS))
+    if unknown or found["is_seg"] or found["force_separate_z"] is True:
+        raise ValueError(
+            f"resampling of {kind}: is_seg and force_separate_z must not be true, and only "
+            f"{sorted(_RESAMPLING_DEFAULTS)} are known, found {found}"
+        )
+    never = found["force_separate_z"] is False
+    limit = float("inf") if never else float(found["separate_z_anisotropy_threshold"])
+    return {"order": found["order"], "order_z": found["order_z"], "threshold": limit}
 
 
 def _weights(checkpoint: Mapping[str, Any], spec: ModelSpec, path: Path) -> dict[str, Tensor]:
