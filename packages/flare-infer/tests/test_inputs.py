@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flare_infer.inputs import find_cases
+from flare_infer.inputs import files_of, find_cases
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -55,6 +55,19 @@ def test_a_folder_without_volume_files_is_a_dicom_series(tmp_path):
     ]
     touch(tmp_path / "second", "IMG1")
     assert ids(tmp_path) == ["second", "series"]
+
+
+def test_the_files_of_a_channel(tmp_path):
+    for name in ("a.hdr", "a.img.gz", "a.nii.gz", "a.nii.gz.report.json", "b.nhdr", "c.raw"):
+        (tmp_path / name).write_bytes(b"data file: c.raw" if name == "b.nhdr" else b"")
+
+    def names(path):
+        return [each.name for each in files_of(path)]
+
+    assert names(tmp_path / "a.hdr") == ["a.hdr", "a.img.gz"]
+    assert names(tmp_path / "b.nhdr") == ["b.nhdr", "c.raw"]
+    assert names(tmp_path / "a.nii.gz") == ["a.nii.gz"]
+    assert len(names(tmp_path)) == 6
 
 
 def test_two_inputs_of_one_name_are_refused(tmp_path):

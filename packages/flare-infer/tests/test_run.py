@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flare_infer import run as run_module
+from flare_infer.model import write_model
 from flare_infer.predictor import Predictor
 from flare_infer.report import previous_records
 from flare_infer.run import RunSettings, run_cases
@@ -15,6 +16,8 @@ from flare_io import atomic
 from flare_io.command import ExitCode
 from flare_io.files import read_label_map, read_volume, write_volume
 from flare_io.policy import ReadPolicy
+
+from .conftest import random_weights
 
 
 @pytest.fixture
@@ -98,6 +101,35 @@ def test_a_rerun_keeps_what_verifies_and_redoes_the_rest(predictor, scans, tmp_p
     assert (out / "b.nii.gz").read_bytes() != first["b"]
     changed, _ = run_cases(predictor, scans, out, settings=RunSettings(mode="exact"))
     assert not any(record.kept for record in changed.cases.values())
+
+
+def test_a_rerun_with_other_preprocessing_and_the_same_weights_starts_anew(
+    predictor, scans, tmp_path
+):
+    run_cases(predictor, scans, tmp_path / "out")
+    spec = predictor.model.spec
+    coarser = replace(spec, windows=replace(spec.windows, step=1.0))
+    write_model(tmp_path / "other", coarser, [random_weights(spec.net)])
+    other = Predictor.load(tmp_path / "other", device="cpu")
+    assert other.model.weights_sha256 == predictor.model.weights_sha256
+    report, _ = run_cases(other, scans, tmp_path / "out")
+    assert not any(record.kept for record in report.cases.values())
+
+
+def test_a_rerun_sees_voxels_that_lie_beside_their_header(predictor, ct, tmp_path):
+    array = ct.array.astype("<i2")
+    z, y, x = array.shape
+    header = tmp_path / "a.mhd"
+    header.write_text(
+        f"ObjectType = Image\nNDims = 3\nBinaryData = True\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n"
+        f"Offset = 0 0 0\nElementSpacing = 1.5 1.5 5\nDimSize = {x} {y} {z}\n"
+        "ElementType = MET_SHORT\nElementDataFile = voxels.raw\n"
+    )
+    for voxels, kept in ((array, False), (array, True), (array[::-1], False)):
+        (tmp_path / "voxels.raw").write_bytes(voxels.tobytes())
+        report, code = run_cases(predictor, header, tmp_path / "out")
+        assert code is ExitCode.DONE
+        assert report.cases["a"].kept is kept
 
 
 def test_a_broken_report_is_no_reason_to_stop(predictor, scans, tmp_path):

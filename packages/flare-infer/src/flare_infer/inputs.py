@@ -7,9 +7,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["VOLUME_SUFFIXES", "CaseFiles", "find_cases", "without_suffix"]
+__all__ = ["VOLUME_SUFFIXES", "CaseFiles", "files_of", "find_cases", "without_suffix"]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
+# Headers whose voxels lie in another file.
+_DETACHED_SUFFIXES = (".nhdr", ".mhd", ".hdr")
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
 
@@ -64,6 +66,26 @@ def find_cases(path: os.PathLike[str] | str, *, channels: int) -> tuple[CaseFile
         wanted = " ".join(VOLUME_SUFFIXES)
         raise FileNotFoundError(f"{root}: holds no volume ({wanted}) and no DICOM folder")
     return _unique(cases, root)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return all files whose bytes make up a channel, sorted.
+
+    A folder's files; a file alone; or a header with the files beside it that it names, or that
+    share its name and are no volumes of their own.
+    """
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file())
+    if path.suffix.lower() not in _DETACHED_SUFFIXES:
+        return [path]
+    head = path.read_bytes()
+
+    def belongs(other: Path) -> bool:
+        alike = Path(other.name.removesuffix(".gz")).stem == path.stem
+        return other.name.encode() in head or (alike and without_suffix(other) is None)
+
+    beside = [each for each in path.parent.iterdir() if each.is_file() and each != path]
+    return [path, *sorted(each for each in beside if belongs(each))]
 
 
 def without_suffix(path: Path) -> str | None:

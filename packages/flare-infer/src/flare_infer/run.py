@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from flare_infer.inputs import CaseFiles, find_cases, without_suffix
+from flare_infer.inputs import CaseFiles, files_of, find_cases, without_suffix
 from flare_infer.model import Mode, Model
 from flare_infer.report import CaseRecord, Report, previous_records
 from flare_io.command import ExitCode, describe_record, error_record, exit_code_of
@@ -73,8 +74,9 @@ def run_cases(
 
     Notes
     -----
-    A case that an earlier run has done is kept when the same input bytes, model and settings gave a
-    label map whose checksum still holds. A full disk ends the run: all later cases would fail too.
+    A case that an earlier run has done is kept when the same input bytes, model (description and
+    weights) and settings gave a label map whose checksum still holds. A full disk ends the run: all
+    later cases would fail too.
     """
     model = predictor.model
     chosen = settings or RunSettings()
@@ -88,6 +90,9 @@ def run_cases(
             "name": model.spec.name,
             "folder": str(model.folder),
             "weights_sha256": model.weights_sha256,
+            "sha256": hashlib.sha256(
+                json.dumps(model.to_dict(), sort_keys=True).encode()
+            ).hexdigest(),
             "device": str(predictor.device),
         },
         settings=chosen.to_dict(model),
@@ -218,11 +223,11 @@ def _exit_code(codes: list[ExitCode]) -> ExitCode:
 
 def _key(case: CaseFiles, report: Report) -> str:
     digest = hashlib.sha256()
-    for part in (report.model["weights_sha256"], repr(sorted(report.settings.items()))):
+    # The description counts as well as the weights: another spacing gives other labels.
+    for part in (report.model["sha256"], repr(sorted(report.settings.items()))):
         digest.update(part.encode())
     for path in case.paths:
-        files = sorted(k for k in path.rglob("*") if k.is_file()) if path.is_dir() else [path]
-        for file in files:
+        for file in files_of(path):
             digest.update(_sha256(file).encode())
     return digest.hexdigest()
 
