@@ -19,7 +19,7 @@ from flare_infer._json import read_object
 from flare_infer.errors import ModelError
 from flare_infer.model import Model, ModelSpec, write_model
 from flare_infer.windows import WindowPlan
-from flare_io.intensity import Intensity
+from flare_io.intensity import Intensity, Scheme
 from flare_io.labels import LabelTable
 from flare_io.preprocessing import Axes, Preprocessing
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["import_nnunet"]
 
-_SCHEMES = {
+_SCHEMES: dict[str, Scheme] = {
     "CTNormalization": "ct",
     "ZScoreNormalization": "zscore",
     "NoNormalization": "none",
@@ -261,7 +261,7 @@ def _preprocessing(
         ct = scheme == "CTNormalization"
         intensities.append(
             Intensity(
-                scheme=_SCHEMES[scheme],  # type: ignore[arg-type]
+                scheme=_SCHEMES[scheme],
                 mean=float(of_channel["mean"]) if ct else None,
                 std=float(of_channel["std"]) if ct else None,
                 low=float(of_channel["percentile_00_5"]) if ct else None,
