@@ -217,3 +217,19 @@ def test_an_output_that_would_replace_an_input_is_refused(predictor, scans):
         with pytest.raises(ValueError, match="would overwrite this input"):
             run_cases(predictor, source, output)
     assert {path.name: path.read_bytes() for path in scans.iterdir()} == before
+
+
+def test_an_unforeseen_error_costs_one_case_and_is_recorded_as_a_bug(predictor, scans, tmp_path):
+    class Faulty:
+        model = predictor.model
+        device = predictor.device
+
+        def predict(self, image, **options):
+            if image.name == "b.nii.gz":
+                raise ZeroDivisionError("division by zero")
+            return predictor.predict(image, **options)
+
+    report, code = run_cases(Faulty(), scans, tmp_path / "out")
+    assert code is ExitCode.SOME_FAILED
+    assert states(report) == {"a": "done", "b": "failed", "c": "done"}
+    assert report.cases["b"].error["kind"] == "bug"

@@ -200,7 +200,8 @@ class Predictor:
             seconds: dict[str, float] = {}
             try:
                 labels = self.predict(image, mode=mode, tta=tta, policy=policy, timings=seconds)
-            except (OSError, ValueError, MemoryError, RuntimeError) as error:
+            except Exception as error:
+                # One bad case costs one case, whatever it raised; Ctrl-C passes through.
                 yield Outcome(image=image, error=error, seconds=seconds)
             else:
                 yield Outcome(image=image, labels=labels, seconds=seconds)

@@ -24,7 +24,7 @@ def straighten(
     Parameters
     ----------
     matrix : (3, 3) float array
-        Columns are the steps along the array axes in mm; not singular.
+        Columns are the steps along the array axes in mm.
     shape : (3,) int
         To say how far the farthest voxel moves.
     path : Path
@@ -42,13 +42,21 @@ def straighten(
     Raises
     ------
     GeometryError
-        If an angle is off by more than 0.5 degrees.
+        If an angle is off by more than 0.5 degrees, or a column is zero or not finite.
 
     Notes
     -----
     The nearest orthonormal matrix in the least-squares sense is the polar factor (Higham 1986).
     """
     spacing = np.linalg.norm(matrix, axis=0)
+    if not np.isfinite(matrix).all() or not spacing.min() > 0:
+        raise GeometryError(
+            path,
+            "every axis must step through space",
+            found=f"steps of {', '.join(f'{length:g}' for length in spacing)} mm",
+            remedy="repair the header",
+            kind="singular",
+        )
     steps = matrix / spacing
     cosines = np.abs((steps.T @ steps)[np.triu_indices(3, 1)])
     angle = float(np.degrees(np.arcsin(np.clip(cosines, 0, 1))).max())
