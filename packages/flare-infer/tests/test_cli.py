@@ -1,13 +1,19 @@
 import hashlib
 import json
+import os
+import signal
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from flare_infer.cli import main
-from flare_io.files import read_volume, write_volume
+from flare_infer.predictor import Predictor
+from flare_io.files import read_label_map, read_volume, write_volume
+from flare_io.geometry import describe_grid_difference
+from flare_io.volume import to_canonical
 
 
 @pytest.fixture
@@ -160,3 +166,49 @@ def test_info_and_import_load_no_torch(model_folder):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_stop_has_its_own_code_and_the_same_command_finishes(
+    model_folder, ct, tmp_path, monkeypatch, number, code
+):
+    (tmp_path / "scans").mkdir()
+    for name in ("a", "b"):
+        write_volume(ct, tmp_path / "scans" / f"{name}.nii.gz")
+    arguments = ("run", "-m", model_folder, "-i", tmp_path / "scans", "-o", tmp_path / "out")
+    whole = Predictor.predict
+
+    def stopped(self, image, **options):
+        if image.name.startswith("b"):
+            os.kill(os.getpid(), number)
+        return whole(self, image, **options)
+
+    monkeypatch.setattr(Predictor, "predict", stopped)
+    assert run(*arguments) == code
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [each["state"] for each in report["cases"]] == ["done", "not started"]
+    assert not (tmp_path / "out" / "b.nii.gz").exists()
+    monkeypatch.setattr(Predictor, "predict", whole)
+    assert run(*arguments) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [each["kept"] for each in report["cases"]] == [True, False]
+
+
+def test_a_real_dicom_series_gives_labels_on_the_grid_of_its_organs(model_folder, tmp_path):
+    data = Path(__file__).resolve().parents[4] / "shared" / "data"
+    if not (data / "abdomen_dicom").is_dir():
+        pytest.skip("needs the real CT in ../shared/data")
+    arguments = ("-i", data / "abdomen_dicom", "-o", tmp_path / "out", "--device", "cpu")
+    assert run("run", "-m", model_folder, *arguments) == 0
+    # The organ map's rows run the other way: compared where the patient is.
+    labels, organs = (
+        to_canonical(read_label_map(path))[0]
+        for path in (
+            tmp_path / "out" / "abdomen_dicom.nii.gz",
+            data / "abdomen_dicom_organs.nii.gz",
+        )
+    )
+    difference = describe_grid_difference(
+        labels.geometry, labels.shape, organs.geometry, organs.shape
+    )
+    assert difference is None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from flare_infer import run as run_module
 from flare_infer.model import write_model
@@ -233,3 +234,84 @@ def test_an_unforeseen_error_costs_one_case_and_is_recorded_as_a_bug(predictor, 
     assert code is ExitCode.SOME_FAILED
     assert states(report) == {"a": "done", "b": "failed", "c": "done"}
     assert report.cases["b"].error["kind"] == "bug"
+
+
+class StopsAt:
+    """A predictor during whose n-th case a signal arrives."""
+
+    def __init__(self, predictor, case, number=signal.SIGTERM):
+        self.model, self.device = predictor.model, predictor.device
+        self._predictor, self._left, self._number = predictor, case, number
+
+    def predict(self, image, **options):
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), self._number)
+        return self._predictor.predict(image, **options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_j13_j14_a_stopped_rerun_forgets_nothing_that_was_done(predictor, scans, tmp_path, number):
+    out = tmp_path / "out"
+    run_cases(predictor, scans, out)
+    first = {name: (out / f"{name}.nii.gz").read_bytes() for name in "abc"}
+    (out / "a.nii.gz").write_bytes(b"torn")
+    report, code = run_cases(StopsAt(predictor, 1, number), scans, out)
+    assert code is ExitCode.STOPPED
+    assert set(states(report).values()) == {"not started"}
+    finished, code = run_cases(predictor, scans, out)
+    assert code is ExitCode.DONE
+    assert [finished.cases[name].kept for name in "abc"] == [False, True, True]
+    assert finished.cases["b"].output == "b.nii.gz"
+    assert {name: (out / f"{name}.nii.gz").read_bytes() for name in "abc"} == first
+
+
+def test_a_failure_leaves_no_word_of_an_earlier_success(predictor, scans, tmp_path):
+    run_cases(predictor, scans, tmp_path / "out")
+    (scans / "a.nii.gz").write_bytes(b"torn")
+    report, code = run_cases(predictor, scans, tmp_path / "out")
+    assert code is ExitCode.SOME_FAILED
+    failed = report.cases["a"]
+    assert (failed.state, failed.output, failed.key, failed.notes) == ("failed", "", "", ())
+    assert "a" not in previous_records(tmp_path / "out" / "report.json")
+
+
+class RunsOut:
+    def __init__(self, predictor, error):
+        self.model, self.device, self._error = predictor.model, predictor.device, error
+
+    def predict(self, image, **options):
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=["device", "host"],
+)
+def test_j09_exhausted_memory_is_a_lack_of_resources(predictor, scans, tmp_path, error):
+    report, code = run_cases(RunsOut(predictor, error), scans / "a.nii.gz", tmp_path / "out")
+    assert code is ExitCode.RESOURCES
+    record = report.cases["a"].error
+    assert record["kind"] == "resources"
+    assert "memory is exhausted" in record["rule"]
+
+
+def test_torch_still_words_exhausted_host_memory_that_way():
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("output", ["out", "labels.nii.gz"])
+@pytest.mark.parametrize("source", ["patients/one", "patients"])
+def test_labels_are_not_written_into_a_dicom_input(predictor, tmp_path, source, output):
+    folder = tmp_path / "patients" / "one"
+    folder.mkdir(parents=True)
+    (folder / "IMG1").write_bytes(b"DICM")
+    with pytest.raises(ValueError, match="lies in the DICOM input"):
+        run_cases(predictor, tmp_path / source, tmp_path / source / output)
+    found = sorted(path.name for path in (tmp_path / "patients").rglob("*"))
+    assert found == ["IMG1", "one"]

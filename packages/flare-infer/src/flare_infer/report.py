@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,8 @@ class CaseRecord:
     state : {"not started", "done", "failed"}
     inputs : list of str
     output : str
-        File of the label map, relative to the report; empty unless done.
+        File of the label map, relative to the report; of a case that is not started, that of an
+        earlier run, as are key, checksum, seconds and notes.
     key : str
         SHA-256 over the input's bytes, the model and the settings.
     output_sha256 : str
@@ -77,6 +79,7 @@ class Report:
         return {
             "flare_infer": metadata.version("flare-infer"),
             "python": platform.python_version(),
+            "versions": _versions(),
             "model": dict(self.model),
             "settings": dict(self.settings),
             "done": self.count("done"),
@@ -94,13 +97,23 @@ class Report:
 
 
 def previous_records(path: os.PathLike[str] | str) -> dict[str, CaseRecord]:
-    """Return the finished cases of an earlier report, none if it is missing or unreadable."""
+    """Return what earlier runs finished, none if the report is missing or unreadable.
+
+    A run that was stopped holds them as not started until it comes to them.
+    """
     try:
         cases = json.loads(Path(path).read_bytes())["cases"]
         records = [CaseRecord(**each) for each in cases]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return {record.id: record for record in records if record.state == "done"}
+    return {record.id: record for record in records if record.key and record.output_sha256}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return the versions of what labels depend on."""
+    names = ("flare-io", "flare-nets", "numpy", "torch")
+    return {name: metadata.version(name) for name in names}
 
 
 def peak_memory_mib() -> int | None:

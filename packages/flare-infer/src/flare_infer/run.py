@@ -82,7 +82,8 @@ def run_cases(
     chosen = settings or RunSettings()
     cases = find_cases(source, channels=model.spec.net.in_channels)
     targets, report_path = _targets(Path(output), cases)
-    _spare_inputs(cases, targets)
+    _spare_inputs(Path(source), cases, targets)
+    report_path.parent.mkdir(parents=True, exist_ok=True)
     earlier = previous_records(report_path)
     report = Report(
         path=report_path,
@@ -97,7 +98,14 @@ def run_cases(
         },
         settings=chosen.to_dict(model),
         cases={
-            case.id: CaseRecord(id=case.id, inputs=tuple(map(str, case.paths))) for case in cases
+            case.id: replace(
+                # Kept through a stop: what was done before must still be known to the next run.
+                earlier.get(case.id, CaseRecord(id=case.id)),
+                state="not started",
+                inputs=tuple(map(str, case.paths)),
+                kept=False,
+            )
+            for case in cases
         },
     )
     report.save()
@@ -105,9 +113,7 @@ def run_cases(
     with _stop_signals() as stopped:
         try:
             for number, case in enumerate(cases, start=1):
-                record, code = _run_case(
-                    case, targets[case.id], predictor, report, earlier.get(case.id), chosen, stopped
-                )
+                record, code = _run_case(case, targets[case.id], predictor, report, chosen, stopped)
                 report.put(record)
                 codes.append(code)
                 if record.error is not None:
@@ -137,18 +143,19 @@ def _targets(output: Path, cases: tuple[CaseFiles, ...]) -> tuple[dict[str, Path
     if without_suffix(output) is not None and not output.is_dir():
         if len(cases) > 1:
             raise ValueError(f"{output}: {len(cases)} cases need a folder as output, not a file")
-        output.parent.mkdir(parents=True, exist_ok=True)
         return {cases[0].id: output}, output.with_name(f"{output.name}.report.json")
-    output.mkdir(parents=True, exist_ok=True)
     return {case.id: output / f"{case.id}.nii.gz" for case in cases}, output / "report.json"
 
 
-def _spare_inputs(cases: tuple[CaseFiles, ...], targets: dict[str, Path]) -> None:
-    """Refuse a run whose output would replace an input."""
+def _spare_inputs(root: Path, cases: tuple[CaseFiles, ...], targets: dict[str, Path]) -> None:
+    """Refuse a run whose output would replace an input or become one of the next run."""
+    series = any(path.is_dir() for case in cases for path in case.paths)
     inputs = {path.resolve() for case in cases for path in case.paths}
     for target in targets.values():
         if target.resolve() in inputs:
             raise ValueError(f"{target}: the output would overwrite this input; name another")
+        if series and target.resolve().is_relative_to(root.resolve()):
+            raise ValueError(f"{target}: the output lies in the DICOM input {root}; name another")
 
 
 def _run_case(
@@ -156,7 +163,6 @@ def _run_case(
     target: Path,
     predictor: Predictor,
     report: Report,
-    earlier: CaseRecord | None,
     settings: RunSettings,
     stopped: threading.Event,
 ) -> tuple[CaseRecord, ExitCode]:
@@ -172,8 +178,8 @@ def _run_case(
     look_up()
     try:
         key = _key(case, report)
-        if earlier is not None and earlier.key == key and _verifies(target, earlier.output_sha256):
-            return replace(earlier, kept=True), ExitCode.DONE
+        if record.key == key and _verifies(target, record.output_sha256):
+            return replace(record, state="done", kept=True), ExitCode.DONE
         image = case.paths if len(case.paths) > 1 else case.paths[0]
         labels = predictor.predict(
             image,
@@ -183,8 +189,9 @@ def _run_case(
             timings=seconds,
             on_window=look_up,
         )
-    except Exception as error:
+    except Exception as raised:
         # Whatever one case did, the next is another; a fault of ours is recorded as "bug".
+        error = _named(raised)
         return _failed(record, error, seconds), _code(error)
     try:
         write_label_map(labels, target)
@@ -204,7 +211,20 @@ def _run_case(
 
 def _failed(record: CaseRecord, error: Exception, seconds: dict[str, float]) -> CaseRecord:
     logger.debug("case %s", record.id, exc_info=error)
-    return replace(record, state="failed", seconds=seconds, error=error_record(error))
+    fresh = CaseRecord(id=record.id, inputs=record.inputs)
+    return replace(fresh, state="failed", seconds=seconds, error=error_record(error))
+
+
+def _named(error: Exception) -> Exception:
+    """Return torch's two ways to say that memory ran out as a ``MemoryError``."""
+    from torch import OutOfMemoryError
+
+    text = " ".join(str(error).split())
+    if isinstance(error, OutOfMemoryError):
+        return MemoryError(f"device memory is exhausted, use --device cpu: {text}")
+    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in text:
+        return MemoryError(f"host memory is exhausted: {text}")
+    return error
 
 
 def _code(error: Exception) -> ExitCode:
