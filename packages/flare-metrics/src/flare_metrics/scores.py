@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from flare_metrics.detection import DetectionScore
+
 __all__ = ["CaseScore", "LabelScore", "Presence"]
 
 Presence = Literal["both", "prediction only", "reference only", "neither"]
@@ -29,6 +31,11 @@ class LabelScore:
         Volumes over the whole array (2-D: 0).
     reason : str
         Why there is no score; empty where there is one.
+    hd95_mm, assd_mm : float
+        95th percentile of the Hausdorff distance and average symmetric surface distance, both
+        weighted by area; infinite where the label is absent in one, NaN where not computed.
+    detection : DetectionScore or None
+        Lesion-wise agreement, for labels of kind ``"lesion"`` where the protocol asks for it.
     """
 
     id: int
@@ -40,6 +47,9 @@ class LabelScore:
     prediction_ml: float = 0.0
     reference_ml: float = 0.0
     reason: str = ""
+    hd95_mm: float = math.nan
+    assd_mm: float = math.nan
+    detection: DetectionScore | None = None
 
     @property
     def scored(self) -> bool:
