@@ -30,6 +30,36 @@ def test_labels_and_tolerances_are_the_official_ones(name):
     assert [label.id for label in protocol(name).labels if label.kind == "lesion"] == [14]
 
 
+def test_flare22_has_no_lesion_and_flare24_task_1_nothing_else():
+    organs = {label.id: (label.column, label.tolerance_mm) for label in protocol("flare22").labels}
+    assert organs == {key: value for key, value in OFFICIAL.items() if key != 14}
+    (lesion,) = protocol("flare24-task1").labels
+    assert (lesion.id, lesion.column, lesion.tolerance_mm, lesion.kind) == (
+        1,
+        "Lesion",
+        2,
+        "lesion",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "cast", "other", "geometry", "loop"),
+    [
+        ("sound", None, "none", "refuse", "compare", "references"),
+        ("flare22", None, "uint8", "ignore", "none", "predictions"),
+        ("flare23", 0.2, "int8", "ignore", "shape", "references"),
+        ("flare24-task1", 0.2, "uint8", "zero", "none", "predictions"),
+    ],
+)
+def test_what_tells_the_protocols_apart(name, threshold, cast, other, geometry, loop):
+    rules = protocol(name)
+    assert (rules.nsd_threshold, rules.cast, rules.other_labels) == (threshold, cast, other)
+    assert (rules.geometry, rules.loop) == (geometry, loop)
+    assert rules.match == ("case" if name == "sound" else "file")
+    assert rules.detection == ("overlap" if name == "sound" else "none")
+    assert rules.edge == "surface"
+
+
 def test_each_quirk_is_a_field():
     sound, official = protocol("sound"), protocol("flare23")
     assert (sound.z_crop, official.z_crop) == ("inclusive", "half-open")
@@ -80,11 +110,60 @@ def test_a_wrong_file_is_told_what_is_wrong(tmp_path, text, message):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    assert protocol_names() == ("flare23", "sound")
-    with pytest.raises(ValueError, match=r"must be flare23, sound or a .toml file, got 'flare99'"):
-        protocol("flare99")
+    assert protocol_names() == ("flare22", "flare23", "flare24-task1", "sound")
+    with pytest.raises(ValueError, match=r"sound or a .toml file, got 'flare32'; did you mean"):
+        protocol("flare32")
 
 
 def test_a_protocol_can_be_made_in_code():
     rules = Protocol(name="one", labels=(Label(id=1, name="liver", tolerance_mm=5.0),))
     assert rules.labels[0].column == "liver"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("z_crop=inclusive", "z_crop", "inclusive"),
+        ("nsd_threshold = 0.1", "nsd_threshold", 0.1),
+        ("nsd_threshold=none", "nsd_threshold", None),
+        ("decimals=none", "decimals", None),
+        ("decimals=2", "decimals", 2),
+        ("z_crop_labels=5,6", "z_crop_labels", (5, 6)),
+        ("z_crop_labels=none", "z_crop_labels", ()),
+        ("cast=none", "cast", "none"),
+    ],
+)
+def test_every_quirk_can_be_switched_by_text(text, name, value):
+    rules = protocol("flare23")
+    changed = rules.with_setting(text)
+    assert getattr(changed, name) == value
+    assert {**rules.settings, name: value} == changed.settings
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("z_crop", "a setting must be FIELD=VALUE, got 'z_crop'"),
+        ("zcrop=none", "unknown field 'zcrop'; did you mean z_crop?"),
+        ("labels=1", "unknown field 'labels'; did you mean z_crop_labels|other_labels"),
+        ("q=1", "unknown field 'q'; there are tie, edge"),
+        ("z_crop=open", "z_crop must be one of none, inclusive, half-open, got 'open'"),
+        ("nsd_threshold=low", "nsd_threshold must be none or a number, got 'low'"),
+        ("nsd_threshold=2", r"nsd_threshold must be none or in \[0, 1\], got 2.0"),
+        ("nsd_threshold=nan", r"nsd_threshold must be none or in \[0, 1\], got nan"),
+        ("decimals=-1", "decimals must be none or 0 to 15, got -1"),
+        ("z_crop_labels=5;6", "z_crop_labels must be none or ids separated by commas"),
+        ("z_crop_labels=99", r"z_crop_labels must be ids of labels, got \[99\]"),
+    ],
+)
+def test_a_wrong_setting_is_told_what_is_right(text, message):
+    with pytest.raises(ValueError, match=message):
+        protocol("flare23").with_setting(text)
+
+
+def test_settings_name_every_field_but_the_labels():
+    assert set(protocol("sound").settings) == {
+        *("tie", "edge", "both_empty", "missing_prediction", "other_labels", "z_axis", "z_crop"),
+        *("z_crop_labels", "nsd_threshold", "decimals", "detection", "cast", "geometry"),
+        *("match", "loop"),
+    }

@@ -9,21 +9,29 @@ import math
 import os
 import tomllib
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
+
+from flare_metrics._settings import did_you_mean, parsed_setting
 
 __all__ = ["Label", "Protocol", "protocol", "protocol_names"]
 
 _CHOICES = {
     "tie": ("relative", "strict"),
+    "edge": ("surface", "ignore"),
     "both_empty": ("unscored", "one"),
     "missing_prediction": ("worst", "unscored"),
-    "other_labels": ("refuse", "ignore"),
+    "other_labels": ("refuse", "ignore", "zero"),
     "z_axis": ("patient", "file"),
     "z_crop": ("none", "inclusive", "half-open"),
+    "detection": ("none", "overlap", "iou"),
+    "cast": ("none", "uint8", "int8"),
+    "geometry": ("compare", "shape", "none"),
+    "match": ("case", "file"),
+    "loop": ("references", "predictions"),
 }
+_FIXED = ("name", "title", "labels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,39 +82,63 @@ class Protocol:
     labels : tuple of Label
         What is scored, ids unique.
     tie : {"relative", "strict"}
-        See `surface_dice`.
+        Whether a distance of tolerance x (1 + 1e-6) agrees, or only one <= tolerance.
+    edge : {"surface", "ignore"}
+        Whether a label cut by the edge of the array has a surface there.
     both_empty : {"unscored", "one"}
         A label absent in prediction and reference is listed without score, or scores 1.
     missing_prediction : {"worst", "unscored"}
-        A case without prediction scores 0 for every label of its reference, or is listed without
-        score.
-    other_labels : {"refuse", "ignore"}
-        What values outside the labels mean.
+        A case without usable prediction scores 0 for every label of its reference, or is listed
+        without score.
+    other_labels : {"refuse", "ignore", "zero"}
+        Values outside the labels make a file unusable, or count as background; ``"zero"``: in a
+        prediction they set every label of the case to 0, before anything else is looked at.
     z_axis : {"patient", "file"}
         Which axis of a file is z: the one nearest to superior-inferior, or the third.
     z_crop : {"none", "inclusive", "half-open"}
         Whether ``z_crop_labels`` are scored only on slices that the reference labels;
-        ``"half-open"`` loses the last.
+        ``"half-open"`` loses the last, and nothing is left of a label on one slice.
     z_crop_labels : tuple of int
         Ids that ``z_crop`` is about.
     nsd_threshold : float or None
         DSC below which NSD is set to 0.
     decimals : int or None
         Each score, and then each mean, is rounded to so many.
+    detection : {"none", "overlap", "iou"}
+        How lesions are matched one by one, if at all.
+    cast : {"none", "uint8", "int8"}
+        ``"none"`` takes integers only; the others turn any value into 8 bits as C does: fractions
+        are cut off, 257 becomes 1, and 200 becomes -56 in int8.
+    geometry : {"compare", "shape", "none"}
+        What two files must share: the grid in patient space, the shape, or nothing. Only
+        ``"compare"`` reads the unit of length; the others take the header's zooms as millimeters.
+        Under ``"none"`` a case of two shapes is without score where a label is in both files.
+    match : {"case", "file"}
+        Files belong together by name without suffix in any format, or by whole name among
+        ``.nii.gz`` files.
+    loop : {"references", "predictions"}
+        Which folder an official script walks through; it decides what is said of a case that is
+        in one folder only.
     """
 
     name: str
     labels: tuple[Label, ...]
     title: str = ""
     tie: Literal["relative", "strict"] = "relative"
+    edge: Literal["surface", "ignore"] = "surface"
     both_empty: Literal["unscored", "one"] = "unscored"
     missing_prediction: Literal["worst", "unscored"] = "worst"
-    other_labels: Literal["refuse", "ignore"] = "refuse"
+    other_labels: Literal["refuse", "ignore", "zero"] = "refuse"
     z_axis: Literal["patient", "file"] = "patient"
     z_crop: Literal["none", "inclusive", "half-open"] = "none"
     z_crop_labels: tuple[int, ...] = ()
     nsd_threshold: float | None = None
     decimals: int | None = None
+    detection: Literal["none", "overlap", "iou"] = "none"
+    cast: Literal["none", "uint8", "int8"] = "none"
+    geometry: Literal["compare", "shape", "none"] = "compare"
+    match: Literal["case", "file"] = "case"
+    loop: Literal["references", "predictions"] = "references"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -120,6 +152,48 @@ class Protocol:
         unknown = sorted(set(self.z_crop_labels) - set(ids))
         if unknown:
             raise ValueError(f"z_crop_labels must be ids of labels, got {unknown}")
+        if self.nsd_threshold is not None and not 0 <= self.nsd_threshold <= 1:
+            raise ValueError(f"nsd_threshold must be none or in [0, 1], got {self.nsd_threshold!r}")
+        if self.decimals is not None and not 0 <= self.decimals <= 15:
+            raise ValueError(f"decimals must be none or 0 to 15, got {self.decimals!r}")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every field that decides about scores, without the labels."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in _FIXED
+        }
+
+    def with_setting(self, text: str) -> Protocol:
+        """Return the protocol with one field changed, as ``--set`` of the command does.
+
+        Parameters
+        ----------
+        text : str
+            ``FIELD=VALUE``; ``none`` for no value, ids separated by commas.
+
+        Raises
+        ------
+        ValueError
+            If there is no such field, or the value is none of its.
+
+        Examples
+        --------
+        >>> rules = protocol("flare23").with_setting("z_crop=inclusive")
+        >>> rules.with_setting("z_crop_labels=5,6").z_crop_labels
+        (5, 6)
+        >>> rules.with_setting("zcrop=none")
+        Traceback (most recent call last):
+        ValueError: unknown field 'zcrop'; did you mean z_crop?
+        """
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise ValueError(f"a setting must be FIELD=VALUE, got {text!r}")
+        if name not in self.settings:
+            raise ValueError(f"unknown field {name!r}{did_you_mean(name, self.settings)}")
+        return replace(self, **{name: parsed_setting(name, value)})
 
     def with_options(self, **options: Any) -> Protocol:
         """Return the protocol with other values, such as ``nsd_threshold=0.1``.
@@ -138,7 +212,8 @@ def protocol(name: str | os.PathLike[str]) -> Protocol:
     Parameters
     ----------
     name : str or path
-        ``"sound"``, ``"flare23"``, or a path that ends in ``.toml``.
+        ``"sound"``, ``"flare22"``, ``"flare23"``, ``"flare24-task1"``, or a path that ends in
+        ``.toml``.
 
     Raises
     ------
@@ -151,7 +226,7 @@ def protocol(name: str | os.PathLike[str]) -> Protocol:
     Label(id=5, name='aorta', tolerance_mm=2.0, column='Aorta', kind='organ')
     >>> protocol("flare32")
     Traceback (most recent call last):
-    ValueError: protocol must be flare23, sound or a .toml file, got 'flare32'
+    ValueError: protocol must be flare22, ..., got 'flare32'; did you mean flare23?
     """
     if os.fspath(name).endswith(".toml"):
         path = Path(name)
@@ -159,7 +234,7 @@ def protocol(name: str | os.PathLike[str]) -> Protocol:
     if name not in protocol_names():
         raise ValueError(
             f"protocol must be {', '.join(protocol_names())} or a .toml file, "
-            f"got {os.fspath(name)!r}"
+            f"got {os.fspath(name)!r}{did_you_mean(os.fspath(name), protocol_names())}"
         )
     data = (resources.files("flare_metrics") / "data" / f"{name}.toml").read_bytes()
     return _from_toml(data, os.fspath(name), f"protocol {name}")
@@ -171,7 +246,7 @@ def protocol_names() -> tuple[str, ...]:
     Examples
     --------
     >>> protocol_names()
-    ('flare23', 'sound')
+    ('flare22', 'flare23', 'flare24-task1', 'sound')
     """
     entries = (resources.files("flare_metrics") / "data").iterdir()
     return tuple(sorted(entry.name[:-5] for entry in entries if entry.name.endswith(".toml")))
@@ -194,7 +269,5 @@ def _known(table: dict[str, Any], kind: type) -> dict[str, Any]:
     names = [field.name for field in fields(kind)]
     for key in table:
         if key not in names:
-            near = get_close_matches(key, names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"unknown key {key!r}{hint}")
+            raise ValueError(f"unknown key {key!r}{did_you_mean(key, names)}")
     return table
