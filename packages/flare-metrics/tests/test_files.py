@@ -253,3 +253,91 @@ def test_bytes_behind_the_data_are_tolerated(tmp_path):
     buffer = io.BytesIO(gzip.compress(whole + b"tail"))
     path.write_bytes(buffer.getvalue() + b"after")
     assert (read_label_map(path).array == labels().T).all()
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("form", ["sform", "qform", "neither"])
+@pytest.mark.parametrize("flip", [1.0, -1.0])
+def test_affines_are_those_that_nibabel_finds(tmp_path, kind, form, flip):
+    turn = np.eye(4)
+    angle = 0.3
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine = turn @ np.diag([flip, 1, 1, 1]) @ AFFINE
+    image = kind(labels(), affine)
+    image.set_sform(affine, code=int(form == "sform"))
+    image.set_qform(affine, code=int(form == "qform"))
+    path = tmp_path / "case.nii"
+    image.to_filename(path)
+    expected = nib.load(path).affine[:, [2, 1, 0, 3]]
+    assert read_label_map(path).grid.affine == pytest.approx(expected, abs=1e-9)
+
+
+def test_big_endian_files_are_read(tmp_path):
+    array = labels().astype(">i2")
+    header = nib.Nifti1Header(endianness=">")
+    header.set_data_dtype(array.dtype)
+    nib.Nifti1Image(array, AFFINE, header).to_filename(tmp_path / "case.nii")
+    assert (tmp_path / "case.nii").read_bytes()[:4] == b"\x00\x00\x01\x5c"
+    found = read_label_map(tmp_path / "case.nii")
+    assert (found.array == labels().T).all()
+    assert found.grid.spacing_mm == pytest.approx((2.5, 0.8, 0.8))
+
+
+@pytest.mark.parametrize(
+    ("form", "offset", "value", "error", "message"),
+    [
+        ("<h", 70, 128, UnreadableFileError, "integers or real numbers, found data type 128"),
+        ("<f", 108, 100.0, UnreadableFileError, "voxels start behind it, found 100"),
+        ("<f", 108, float("nan"), UnreadableFileError, "voxels start behind it, found nan"),
+        ("<i", 0, 347, UnreadableFileError, "it must say that it has 348 bytes"),
+        ("<h", 40, 1, GridError, r"a label map has three axes, found \(7,\)"),
+        ("<h", 42, -7, GridError, r"every axis must have voxels, found \(-7, 6, 5\)"),
+        ("<f", 280, float("nan"), GridError, "the affine must be finite"),
+        ("<f", 280, 0.0, GridError, "the affine is singular"),
+    ],
+)
+def test_a_wrong_header_is_told_what_is_wrong(tmp_path, form, offset, value, error, message):
+    whole = bytearray(written(tmp_path, labels(), name="case.nii").read_bytes())
+    struct.pack_into(form, whole, offset, value)
+    path = tmp_path / "bad.nii"
+    path.write_bytes(whole)
+    with pytest.raises(error, match=message):
+        read_label_map(path)
+
+
+def test_random_damage_to_a_header_is_an_error_of_ours_or_harmless(tmp_path):
+    whole = written(tmp_path, labels(), name="case.nii").read_bytes()
+    rng = np.random.default_rng(1)
+    path = tmp_path / "damaged.nii"
+    for packed in (False, True):
+        for _ in range(200):
+            damaged = bytearray(whole)
+            for place in rng.integers(0, 348, rng.integers(1, 6)):
+                damaged[place] = rng.integers(256)
+            path.write_bytes(gzip.compress(damaged, 1) if packed else damaged)
+            try:
+                assert read_label_map(path).array.ndim == 3
+            except (UnreadableFileError, GridError, LabelError) as error:
+                assert str(error).startswith(str(path))
+
+
+def test_zooms_alone_are_what_official_scripts_look_at(tmp_path):
+    image = nib.Nifti1Image(labels(), AFFINE)
+    image.header.set_xyzt_units("meter")
+    nib.save(image, tmp_path / "case.nii")
+    whole = bytearray((tmp_path / "case.nii").read_bytes())
+    struct.pack_into("<f", whole, 280, float("nan"))
+    (tmp_path / "case.nii").write_bytes(whole)
+    grid = read_label_map(tmp_path / "case.nii", zooms_only=True).grid
+    assert grid.spacing_mm == pytest.approx((2.5, 0.8, 0.8))
+    assert grid.z_axis == 0
+    with pytest.raises(GridError, match="affine"):
+        read_label_map(tmp_path / "case.nii")
+
+
+def test_a_cast_takes_any_value(tmp_path):
+    array = labels().astype(np.float32)
+    array[0, 0, :4] = [1.9, 257, -1, np.nan]
+    path = written(tmp_path, array)
+    assert read_label_map(path, cast="uint8").array[:4, 0, 0].tolist() == [1, 1, 255, 0]
+    assert read_label_map(path, cast="int8").array[:4, 0, 0].tolist() == [1, 1, -1, 0]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flare_metrics.casts import cast_labels
 from flare_metrics.errors import LabelError, UnreadableFileError
 from flare_metrics.grid import Grid
 from flare_metrics.nifti import read_nifti
@@ -67,7 +68,12 @@ def case_name(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
+def read_label_map(
+    path: str | os.PathLike[str],
+    *,
+    cast: Literal["none", "uint8", "int8"] = "none",
+    zooms_only: bool = False,
+) -> LabelMap:
     """Read a label map, verified to its last byte.
 
     Parameters
@@ -75,11 +81,16 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
     path : path
         ``.nii``, ``.nii.gz``; with the extra ``formats`` also ``.mha``, ``.mhd``, ``.nrrd``,
         ``.nhdr``.
+    cast : {"none", "uint8", "int8"}
+        Take any value and cast it to 8 bits; see `cast_labels`.
+    zooms_only : bool
+        Take the spacing from the zooms of a NIfTI header as millimeters, and ignore its unit and
+        its affine, which may then be wrong.
 
     Returns
     -------
     LabelMap
-        Values that lie within 1e-3 of an integer are rounded to it.
+        Without a cast, values that lie within 1e-3 of an integer are rounded to it.
 
     Raises
     ------
@@ -95,7 +106,7 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
     path = Path(path)
     name = path.name.lower()
     if name.endswith(_NIFTI_SUFFIXES):
-        array, grid = read_nifti(path)
+        array, grid = read_nifti(path, zooms_only=zooms_only)
     elif name.endswith(_OTHER_SUFFIXES):
         from flare_metrics._sitk import read_with_sitk
 
@@ -104,7 +115,9 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
         raise UnreadableFileError(
             path, f"a label map must be one of {' '.join(LABEL_MAP_SUFFIXES)}", kind="format"
         )
-    return LabelMap(_integers(array, path), grid)
+    if cast == "none":
+        return LabelMap(_integers(array, path), grid)
+    return LabelMap(cast_labels(array, cast), grid)
 
 
 def _integers(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -112,22 +125,33 @@ def _integers(array: NDArray[Any], path: Path) -> NDArray[Any]:
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind != "f":
         raise LabelError(path, "labels must be integers", found=str(array.dtype), kind="not-labels")
-    rounded = np.rint(array)
-    with np.errstate(invalid="ignore"):
-        wrong = ~(np.abs(array - rounded) <= _ROUNDING)
-    if wrong.any():
-        example = array[wrong].flat[0]
-        raise LabelError(
-            path,
-            "labels must be integers",
-            found=f"{int(wrong.sum())} other values such as {example:.6g}",
-            remedy="export label maps, not probabilities",
-            kind="not-labels",
-        )
-    low, high = float(rounded.min()), float(rounded.max())
+    low, high = _range(array, path)
     if low < -(2**31) or high >= 2**31:
         raise LabelError(
             path, "labels must fit 32 bits", found=f"{low:g} to {high:g}", kind="not-labels"
         )
-    smallest = np.uint8 if low >= 0 and high < 256 else np.int32
-    return np.asarray(rounded, smallest)
+    labels = np.empty(array.shape, np.uint8 if low >= 0 and high < 256 else np.int32)
+    for k, part in enumerate(array):
+        labels[k] = np.rint(part)
+    return labels
+
+
+def _range(array: NDArray[Any], path: Path) -> tuple[float, float]:
+    """Return the lowest and highest of almost-integers; slice by slice, as floats are large."""
+    low, high, wrong, example = np.inf, -np.inf, 0, 0.0
+    for part in array:
+        rounded = np.rint(part)
+        with np.errstate(invalid="ignore"):
+            off = ~(np.abs(part - rounded) <= _ROUNDING)
+        if off.any():
+            wrong, example = wrong + int(off.sum()), part[off].flat[0]
+        low, high = min(low, rounded.min()), max(high, rounded.max())
+    if wrong:
+        raise LabelError(
+            path,
+            "labels must be integers",
+            found=f"{wrong} other values such as {example:.6g}",
+            remedy="export label maps, not probabilities",
+            kind="not-labels",
+        )
+    return float(low), float(high)
