@@ -68,7 +68,7 @@ def test_one_pair_of_files(folders, capsys):
     [
         (["-r", "gone", "-o", "o"], 3, "flare-metrics: gone: references must be a folder"),
         (["-r", "{r}"], 2, "flare-metrics: -o/--output must name a folder"),
-        (["-r", "{r}", "-o", "o", "--protocol", "x"], 2, "protocol must be flare23, sound"),
+        (["-r", "{r}", "-o", "o", "--protocol", "x"], 2, "protocol must be flare22, flare23"),
         (["-r", "{r}", "-o", "o", "--jobs", "0"], 2, "jobs must be > 0, got 0"),
     ],
     ids=["folder", "output", "protocol", "jobs"],

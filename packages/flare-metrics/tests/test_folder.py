@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from flare_metrics import folder as folder_module
+from flare_metrics import file_pair, workers
 from flare_metrics.errors import GridError, LabelError, UnreadableFileError
 from flare_metrics.folder import score_files, score_folder
+from flare_metrics.pairs import Pair
 from flare_metrics.protocols import protocol
 
 AFFINE = np.diag([-0.8, -0.8, 2.5, 1.0])
@@ -105,8 +106,12 @@ def test_the_summary_counts_and_averages(folders):
 def test_the_official_protocol_lists_faulty_cases_outside_the_mean(folders):
     result = score_folder(*folders, protocol="flare23")
     assert math.isnan(result["missing"].score[1].dsc)
-    # The script ignores labels that it does not know, so "alien" has a liver of DSC 0.
-    assert result.summary()["labels"]["Liver"]["dsc"]["mean"] == 0.4
+    # The script ignores labels that it does not know, so "alien" has a liver of DSC 0; it does not
+    # look at the place in the patient, so "moved" has 1; of "twice" it takes twice.nii.gz, 0.8.
+    assert {case.case for case in result.cases if case.status == "scored"} == {
+        *("alien", "good", "moved", "twice")
+    }
+    assert result.summary()["labels"]["Liver"]["dsc"]["mean"] == 0.65
     assert result.summary()["labels"]["RK"]["dsc"]["mean"] == 1
 
 
@@ -191,7 +196,7 @@ def test_an_unforeseen_error_costs_one_case(folders, monkeypatch):
     def explode(*args):
         raise MemoryError
 
-    monkeypatch.setattr(folder_module, "_score_pair", explode)
+    monkeypatch.setattr(file_pair, "_score", explode)
     result = score_folder(*folders)
     assert result["good"].status == "failed"
     assert result["good"].error["kind"] == "resources"
@@ -212,13 +217,15 @@ class Deadly:
 
 
 def test_a_worker_that_dies_costs_its_own_case_only(folders):
-    good = folders[1] / "good.nii.gz"
-    rules = protocol("sound")
-    tasks = [("dead", [Deadly()], [good], rules)]
-    tasks += [(f"case{k}", [good], [good], rules) for k in range(3)]
-    results = list(folder_module._run(tasks, 2))
-    assert [result.status for result in results] == ["failed", "scored", "scored", "scored"]
-    assert "the worker died" in results[0].reason
+    good = (folders[1] / "good.nii.gz",)
+    options = file_pair.Options(protocol=protocol("sound"))
+    pairs = [Pair(case=f"case{k}", predictions=good, references=good) for k in range(4)]
+    # Unpickled in the worker, as part of the case's files.
+    pairs[1] = Pair(case="dead", predictions=(Deadly(),), references=good)
+    results = list(workers.score_pairs(pairs, options, jobs=2))
+    assert [result.case for result in results] == ["case0", "dead", "case2", "case3"]
+    assert [result.status for result in results] == ["scored", "failed", "scored", "scored"]
+    assert "the worker died" in results[1].reason
 
 
 def test_unknown_labels_in_the_reference_are_not_the_predictions_fault(tmp_path):

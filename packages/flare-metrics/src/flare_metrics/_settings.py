@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import Any
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name.
+def did_you_mean(word: str, known: Iterable[str], *, listed: bool = True) -> str:
+    """Return the end of a message about an unknown name: the nearest, else all if ``listed``.
 
     Examples
     --------
@@ -17,7 +17,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     names = list(known)
     near = get_close_matches(word, names, 1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; there are {', '.join(names)}" if listed else ""
 
 
 def parsed_setting(name: str, text: str) -> Any:

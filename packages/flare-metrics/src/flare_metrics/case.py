@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flare_metrics._arguments import checked_spacing, same_shape
+from flare_metrics.casts import cast_labels
+from flare_metrics.official import sets_all_to_zero, zero_scores
 from flare_metrics.overlap import dice_of_counts
 from flare_metrics.protocols import Label, Protocol, protocol
 from flare_metrics.scores import CaseScore, LabelScore, Presence
@@ -67,13 +69,15 @@ def score_case(
     """
     rules = _protocol(protocol)
     maps = tuple(
-        _label_map(array, name)
+        _label_map(cast_labels(np.asarray(array), rules.cast), name)
         for array, name in ((prediction, "prediction"), (reference, "reference"))
     )
     same_shape(*maps)
     spacing = checked_spacing(spacing_mm, maps[0].ndim)
     for array, name in zip(maps, ("prediction", "reference"), strict=True):
         refuse_other_labels(array, name, rules)
+    if sets_all_to_zero(maps[0], rules):
+        return zero_scores(*maps, spacing_mm=spacing, protocol=rules)
     boxes = tuple(_boxes_of_labels(array, rules) for array in maps)
     scores = [
         _score_label(maps, (boxes[0].get(label.id), boxes[1].get(label.id)), spacing, label, rules)
@@ -148,6 +152,8 @@ def _label_map(array: NDArray[Any], name: str) -> NDArray[Any]:
 def refuse_other_labels(array: NDArray[Any], name: str, rules: Protocol) -> None:
     """Raise if a label map holds values that the protocol neither knows nor ignores."""
     if rules.other_labels == "ignore":
+        return
+    if rules.other_labels == "zero" and name == "prediction":
         return
     known = {0, *(label.id for label in rules.labels)}
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)

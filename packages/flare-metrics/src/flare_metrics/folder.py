@@ -1,65 +1,35 @@
 """A folder of predictions against a folder of references, case by case.
 
-Cases are matched by file name without suffix. Every reference ends in the result, whatever
-happens to it: a missing or unreadable prediction is a row, not a gap, and one bad case never
-costs another.
+Cases are matched by file name. Every reference ends in the result, whatever happens to it: a
+missing or unreadable prediction is a row, not a gap, and one bad case never costs another.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from flare_metrics._progress import shown
-from flare_metrics.case import refuse_other_labels, score_case, score_missing
-from flare_metrics.command import error_record
-from flare_metrics.errors import GridError, LabelError, UnreadableFileError
-from flare_metrics.files import LabelMap, case_name, read_label_map
-from flare_metrics.grid import describe_difference
+from flare_metrics.case_result import CaseResult
+from flare_metrics.file_pair import Options, failed_row, score_pair, score_pair_or_row
+from flare_metrics.files import case_name
+from flare_metrics.pairs import Pair, find_pairs
 from flare_metrics.protocols import Protocol, protocol
 from flare_metrics.scores import CaseScore
+from flare_metrics.workers import score_pairs
 
-__all__ = ["CaseResult", "FolderScore", "score_files", "score_folder"]
-
-Status = Literal["scored", "no prediction", "prediction refused", "failed", "no reference"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaseResult:
-    """What became of one case.
-
-    Parameters
-    ----------
-    case : str
-        Name of the files without suffix.
-    status : str
-        ``"scored"``; ``"no prediction"`` and ``"prediction refused"`` carry the scores that the
-        protocol gives them; ``"failed"`` (the reference, or the machine) and ``"no reference"``
-        carry none.
-    score : CaseScore or None
-    error : dict or None
-        The fault as a record with ``kind``, ``source``, ``rule``, ``found``, ``remedy``.
-    file : str
-        Name of the reference file.
-    """
-
-    case: str
-    status: Status
-    score: CaseScore | None = None
-    error: dict[str, Any] | None = None
-    file: str = ""
-
-    @property
-    def reason(self) -> str:
-        """The fault on one line, empty where there is none."""
-        if self.error is None:
-            return ""
-        found, remedy = self.error.get("found"), self.error.get("remedy")
-        text = f"{self.error['rule']}" + (f", found {found}" if found else "")
-        return text + (f"; {remedy}" if remedy else "")
+__all__ = [
+    "CaseResult",
+    "FolderScore",
+    "ScoringInterrupted",
+    "refuse_input_folder",
+    "score_files",
+    "score_folder",
+    "score_single",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +56,67 @@ class FolderScore:
 
         return summarize(self)
 
-    def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``cases.csv``, ``labels.csv`` and ``summary.json``, each whole or not at all."""
+    def write(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        report: bool = True,
+        images: str | os.PathLike[str] | None = None,
+        efficiency: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Write the tables, then the page; each file whole or not at all.
+
+        Parameters
+        ----------
+        folder : path
+            Gets ``cases.csv``, ``labels.csv``, ``summary.json`` and ``report.html``; made if need
+            be. Refused where predictions or references lie.
+        report : bool
+            Whether to write ``report.html``.
+        images : path, optional
+            Folder of the scans, which the report shows behind the worst cases.
+        efficiency : path, optional
+            Table of `flare-metrics measure` for the report.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds predictions or references.
+        """
+        folder = Path(folder)
+        self._refuse_input_folder(folder)
         from flare_metrics.summary import write_results
 
-        write_results(self, Path(folder))
+        write_results(self, folder)
+        if report and find_spec("flare_metrics.report") is not None:
+            from flare_metrics.report import write_report
+
+            write_report(
+                folder / "report.html",
+                self,
+                images=None if images is None else Path(images),
+                efficiency=None if efficiency is None else Path(efficiency),
+            )
+
+    def _refuse_input_folder(self, folder: Path) -> None:
+        paths = {path for case in self.cases for path in (case.prediction, case.reference) if path}
+        for parent in {Path(path).parent for path in paths}:
+            refuse_input_folder(folder, parent)
+
+
+class ScoringInterrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a folder.
+
+    Attributes
+    ----------
+    result : FolderScore
+        What was finished; the other cases are listed as failed.
+    """
+
+    def __init__(self, result: FolderScore) -> None:
+        self.result = result
+        done = sum(case.status == "scored" for case in result.cases)
+        super().__init__(f"interrupted: {done} of {len(result.cases)} cases are scored")
 
 
 def score_files(
@@ -98,6 +124,8 @@ def score_files(
     reference: str | os.PathLike[str],
     *,
     protocol: str | Protocol = "sound",
+    distances: bool = False,
+    resample: bool = False,
 ) -> CaseScore:
     """Score one pair of files.
 
@@ -106,6 +134,10 @@ def score_files(
     prediction, reference : path
         Label maps on the same grid.
     protocol : str or Protocol
+    distances : bool
+        Compute HD95 and ASSD too.
+    resample : bool
+        Bring a prediction on another grid onto the reference's, by nearest neighbor.
 
     Returns
     -------
@@ -116,9 +148,11 @@ def score_files(
     UnreadableFileError, GridError, LabelError
         If a file is damaged, the grids differ (how far, in mm), or values are not the protocol's
         labels.
+    ValueError
+        If ``resample`` is asked of a protocol that does not compare grids.
     """
-    rules = _resolved(protocol)
-    return _score_pair(Path(prediction), _read_reference(Path(reference), rules), rules)
+    options = Options(protocol=_resolved(protocol), distances=distances, resample=resample)
+    return score_pair(Path(prediction), Path(reference), options)[0]
 
 
 def score_folder(
@@ -128,6 +162,8 @@ def score_folder(
     protocol: str | Protocol = "sound",
     jobs: int = 1,
     progress: bool = False,
+    distances: bool = False,
+    resample: bool = False,
 ) -> FolderScore:
     """Score every reference of a folder against the prediction of the same name.
 
@@ -137,9 +173,15 @@ def score_folder(
         Folders of label maps; other files in them are ignored.
     protocol : str or Protocol
     jobs : int
-        Cases scored at the same time, each in a process of its own.
+        Cases scored at the same time, each in a process of its own, which may die without harm to
+        the others. 1 means this process.
     progress : bool
         Show progress on stderr.
+    distances : bool
+        Compute HD95 and ASSD too.
+    resample : bool
+        Bring predictions on another grid onto the reference's, by nearest neighbor; the row says
+        so.
 
     Returns
     -------
@@ -149,144 +191,76 @@ def score_folder(
     Raises
     ------
     ValueError
-        If ``jobs`` is not positive.
+        If ``jobs`` is not positive, or ``resample`` is asked of a protocol that does not compare
+        grids.
     UnreadableFileError
-        If a folder does not exist, or holds no label map.
+        If a folder does not exist, or there is no reference.
+    ScoringInterrupted
+        On Ctrl-C, with the finished cases in it.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be > 0, got {jobs}")
     rules = _resolved(protocol)
-    found = _label_maps(Path(references), "references")
-    offered = _label_maps(Path(predictions), "predictions", may_be_empty=True)
-    tasks = [(case, offered.get(case, []), files, rules) for case, files in sorted(found.items())]
-    results = list(shown(_run(tasks, jobs), total=len(tasks), active=progress))
-    for case in sorted(set(offered) - set(found)):
-        error = GridError(offered[case][0], "no reference of this name", kind="no-reference")
-        results.append(CaseResult(case=case, status="no reference", error=error.record(), file=""))
-    return FolderScore(protocol=rules, cases=tuple(results))
+    options = Options(protocol=rules, distances=distances, resample=resample)
+    pairs = find_pairs(Path(predictions), Path(references), rules)
+    cases = [pair for pair in pairs if pair.references]
+    results: dict[str, CaseResult] = {}
+    try:
+        running = score_pairs(cases, options, jobs=jobs)
+        for result in shown(running, total=len(cases), active=progress):
+            results[result.case] = result
+    except KeyboardInterrupt as error:
+        rest = [
+            failed_row(
+                pair, {"kind": "interrupted", "source": pair.case, "rule": "interrupted before"}
+            )
+            for pair in cases
+            if pair.case not in results
+        ]
+        kept = (*results.values(), *rest)
+        raise ScoringInterrupted(FolderScore(protocol=rules, cases=kept)) from error
+    strangers = [score_pair_or_row(pair, options) for pair in pairs if not pair.references]
+    return FolderScore(protocol=rules, cases=(*results.values(), *strangers))
 
 
-_Task = tuple[str, list[Path], list[Path], Protocol]
+def score_single(
+    prediction: str | os.PathLike[str],
+    reference: str | os.PathLike[str],
+    *,
+    protocol: str | Protocol = "sound",
+    distances: bool = False,
+    resample: bool = False,
+) -> FolderScore:
+    """Score one pair of files as a folder of one case, whatever their names are.
+
+    Parameters
+    ----------
+    prediction, reference : path
+    protocol, distances, resample
+        See `score_folder`.
+
+    Returns
+    -------
+    FolderScore
+        With one case, which is also there where the files cannot be scored.
+    """
+    rules = _resolved(protocol)
+    options = Options(
+        protocol=rules.with_options(match="case"), distances=distances, resample=resample
+    )
+    name = case_name(reference) or Path(reference).name
+    pair = Pair(case=name, predictions=(Path(prediction),), references=(Path(reference),))
+    return FolderScore(protocol=rules, cases=(score_pair_or_row(pair, options),))
+
+
+def refuse_input_folder(output: Path, folder: Path) -> None:
+    """Raise if tables would land among the files that are scored."""
+    if output.exists() and folder.exists() and output.samefile(folder):
+        raise ValueError(
+            f"output must be a folder of its own, got {output}, which holds predictions or "
+            "references"
+        )
 
 
 def _resolved(value: str | Protocol) -> Protocol:
     return value if isinstance(value, Protocol) else protocol(value)
-
-
-def _label_maps(folder: Path, role: str, *, may_be_empty: bool = False) -> dict[str, list[Path]]:
-    if not folder.is_dir():
-        raise UnreadableFileError(folder, f"{role} must be a folder", kind="unreadable")
-    files: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        case = case_name(path)
-        if case is not None and path.is_file():
-            files.setdefault(case, []).append(path)
-    if not files and not may_be_empty:
-        raise UnreadableFileError(
-            folder, f"{role} must hold label maps", found="none", kind="empty"
-        )
-    return files
-
-
-def _run(tasks: Sequence[_Task], jobs: int) -> Iterator[CaseResult]:
-    if jobs == 1 or len(tasks) < 2:
-        yield from map(_score_task, tasks)
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    # Not fork: the caller may hold threads and locks.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context) as pool:
-        futures = [pool.submit(_score_task, task) for task in tasks]
-        for task, future in zip(tasks, futures, strict=True):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                # A worker died, and the pool with it; the others' cases are not to blame, so
-                # each gets its own.
-                yield _score_apart(task)
-
-
-def _score_apart(task: _Task) -> CaseResult:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(_score_task, task).result()
-        except BrokenProcessPool:
-            record = {
-                "kind": "resources",
-                "source": task[0],
-                "rule": "the worker died, perhaps for lack of memory",
-            }
-            return CaseResult(case=task[0], status="failed", error=record, file=task[2][0].name)
-
-
-def _score_task(task: _Task) -> CaseResult:
-    case, predictions, references, rules = task
-    name = references[0].name
-    try:
-        reference = _read_reference(_only(references), rules)
-    except Exception as error:
-        return CaseResult(case=case, status="failed", error=error_record(error), file=name)
-    try:
-        if not predictions:
-            raise UnreadableFileError(name, "no prediction of this name", kind="missing")
-        score = _score_pair(_only(predictions), reference, rules)
-    except (UnreadableFileError, GridError, LabelError, ImportError) as error:
-        score = score_missing(
-            reference.array, spacing_mm=reference.grid.spacing_mm, protocol=rules, reason=str(error)
-        )
-        status: Status = "prediction refused" if predictions else "no prediction"
-        return CaseResult(
-            case=case, status=status, score=score, error=error_record(error), file=name
-        )
-    except Exception as error:
-        return CaseResult(case=case, status="failed", error=error_record(error), file=name)
-    return CaseResult(case=case, status="scored", score=score, file=name)
-
-
-def _only(paths: list[Path]) -> Path:
-    if len(paths) > 1:
-        raise UnreadableFileError(
-            paths[0],
-            "a case must have one file",
-            found=", ".join(path.name for path in paths),
-            remedy="remove the others",
-            kind="duplicate",
-        )
-    return paths[0]
-
-
-def _read_reference(path: Path, rules: Protocol) -> LabelMap:
-    reference = read_label_map(path)
-    try:
-        refuse_other_labels(reference.array, "reference", rules)
-    except ValueError as error:
-        raise LabelError(path, str(error), kind="other-labels") from error
-    return reference
-
-
-def _score_pair(prediction: Path, reference: LabelMap, rules: Protocol) -> CaseScore:
-    found = read_label_map(prediction)
-    difference = describe_difference(found.grid, reference.grid)
-    if difference is not None:
-        raise GridError(
-            prediction,
-            "prediction must lie on the reference's grid",
-            found=difference,
-            remedy="resample it to the reference first",
-            kind="grid",
-        )
-    if rules.z_axis == "patient":
-        found, reference = found.with_z_first(), reference.with_z_first()
-    try:
-        return score_case(
-            found.array, reference.array, spacing_mm=reference.grid.spacing_mm, protocol=rules
-        )
-    except ValueError as error:
-        raise LabelError(prediction, str(error), kind="other-labels") from error

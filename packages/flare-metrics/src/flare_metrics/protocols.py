@@ -232,9 +232,10 @@ def protocol(name: str | os.PathLike[str]) -> Protocol:
         path = Path(name)
         return _from_toml(path.read_bytes(), path.stem, os.fspath(path))
     if name not in protocol_names():
+        hint = did_you_mean(os.fspath(name), protocol_names(), listed=False)
         raise ValueError(
             f"protocol must be {', '.join(protocol_names())} or a .toml file, "
-            f"got {os.fspath(name)!r}{did_you_mean(os.fspath(name), protocol_names())}"
+            f"got {os.fspath(name)!r}{hint}"
         )
     data = (resources.files("flare_metrics") / "data" / f"{name}.toml").read_bytes()
     return _from_toml(data, os.fspath(name), f"protocol {name}")

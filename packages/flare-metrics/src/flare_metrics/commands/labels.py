@@ -13,7 +13,9 @@ __all__ = ["add_parser"]
 
 def add_parser(subcommands: Any) -> None:
     """Describe the arguments of ``labels``."""
-    parser = subcommands.add_parser("labels", help="print the labels and tolerances of a protocol")
+    parser = subcommands.add_parser(
+        "labels", help="print the labels, tolerances and rules of a protocol"
+    )
     parser.add_argument("--protocol", default="sound", metavar="NAME|FILE.toml")
     parser.set_defaults(command=_labels)
 
@@ -31,4 +33,8 @@ def _labels(arguments: argparse.Namespace) -> int:
     print(f"{'id':>4}  {'name':24}{'column':14}{'tolerance':>10}")
     for label in rules.labels:
         print(f"{label.id:4}  {label.name:24}{label.column:14}{label.tolerance_mm:7g} mm")
+    print("rules, each changed by --set FIELD=VALUE of score:")
+    for name, value in rules.settings.items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
+        print(f"      {name:24}{text or 'none'}")
     return ExitCode.DONE

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flare_metrics.command import ExitCode
+from flare_metrics.command import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
+    from flare_metrics.folder import FolderScore
     from flare_metrics.protocols import Protocol
 
 __all__ = ["add_parser"]
@@ -21,77 +24,183 @@ _PROGRAM = "flare-metrics"
 def add_parser(subcommands: Any) -> None:
     """Describe the arguments of ``score``."""
     parser = subcommands.add_parser("score", help="score a folder of predictions, or one file")
-    parser.add_argument("-p", "--predictions", type=Path, required=True, metavar="DIR|FILE")
-    parser.add_argument("-r", "--references", type=Path, required=True, metavar="DIR|FILE")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="where the tables go; needed for folders"
+    add = parser.add_argument
+    add("-p", "--predictions", type=Path, required=True, metavar="DIR|FILE")
+    add("-r", "--references", type=Path, required=True, metavar="DIR|FILE")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where the tables and the report go; needed for folders",
     )
-    parser.add_argument(
+    add(
         "--protocol",
         default="sound",
         metavar="NAME|FILE.toml",
-        help="sound (default), flare23, or your own",
+        help="sound (default), flare22, flare23, flare24-task1, or your own",
     )
-    parser.add_argument(
+    add(
         "--nsd-threshold",
         choices=["none", "0.1", "0.2"],
-        help="DSC below which NSD is 0, as the script was then",
+        help="DSC below which NSD is 0, as the script was then; default: the protocol's "
+        "(flare22 none, flare23 and flare24-task1 0.2)",
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cases at the same time")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="settings",
+        help="change one rule of the protocol, such as z_crop=inclusive; "
+        "`flare-metrics labels` lists them",
+    )
+    add(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="cases at the same time, each in its own process",
+    )
+    _add_extras(parser)
     parser.set_defaults(command=_score)
 
 
+def _add_extras(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--distances", action="store_true", help="HD95 and average surface distance too")
+    add(
+        "--resample",
+        action="store_true",
+        help="bring a prediction on another grid onto the reference's, nearest neighbor, and say "
+        "so in its row",
+    )
+    add("--no-report", action="store_true", help="tables only, no report.html")
+    add("--images", type=Path, metavar="DIR", help="scans to show behind the worst cases")
+    add(
+        "--efficiency",
+        type=Path,
+        metavar="FILE|DIR",
+        help="what `flare-metrics measure` wrote, for the report",
+    )
+
+
 def _score(arguments: argparse.Namespace) -> int:
+    rules = _rules(arguments)
+    one = arguments.references.is_file()
+    if arguments.output is None:
+        if not one:
+            raise ValueError("-o/--output must name a folder for the tables")
+        return _print_one(arguments, rules)
+
+    from flare_metrics.folder import (
+        ScoringInterrupted,
+        refuse_input_folder,
+        score_folder,
+        score_single,
+    )
+
+    for given in (arguments.predictions, arguments.references):
+        refuse_input_folder(arguments.output, given.parent if given.is_file() else given)
+    options = {"distances": arguments.distances, "resample": arguments.resample}
+    try:
+        if one:
+            pair = arguments.predictions, arguments.references
+            result = score_single(*pair, protocol=rules, **options)
+        else:
+            result = score_folder(
+                arguments.predictions,
+                arguments.references,
+                protocol=rules,
+                jobs=arguments.jobs,
+                progress=True,
+                **options,
+            )
+    except ScoringInterrupted as interruption:
+        interruption.result.write(arguments.output, report=False)
+        raise
+    result.write(arguments.output, report=False)
+    summary = result.summary()
+    print(json.dumps(summary, indent=2) if arguments.json else _table(summary))
+    for case in result.cases:
+        if case.reason:
+            reason = " ".join(case.reason.split())
+            sys.stderr.write(f"{_PROGRAM}: {case.case}: {case.status}: {reason}\n")
+    failure = _report(result, arguments)
+    if failure is not ExitCode.DONE or not result.faulty:
+        return failure
+    return ExitCode.SOME_FAILED if len(result.faulty) < len(result.cases) else ExitCode.REFUSED
+
+
+def _rules(arguments: argparse.Namespace) -> Protocol:
     from flare_metrics.protocols import protocol
 
     rules = protocol(arguments.protocol)
     if arguments.nsd_threshold is not None:
-        value = None if arguments.nsd_threshold == "none" else float(arguments.nsd_threshold)
-        rules = rules.with_options(nsd_threshold=value)
-    if arguments.references.is_file():
-        return _score_one(arguments, rules)
-    if arguments.output is None:
-        raise ValueError("-o/--output must name a folder for the tables")
+        rules = rules.with_setting(f"nsd_threshold={arguments.nsd_threshold}")
+    for setting in arguments.settings:
+        rules = rules.with_setting(setting)
+    return rules
 
-    from flare_metrics.folder import score_folder
 
-    result = score_folder(
-        arguments.predictions,
-        arguments.references,
-        protocol=rules,
-        jobs=arguments.jobs,
-        progress=True,
-    )
-    result.write(arguments.output)
-    summary = result.summary()
-    print(json.dumps(summary, indent=2) if arguments.json else _table(summary))
-    for case in result.faulty:
-        sys.stderr.write(
-            f"{_PROGRAM}: {case.case}: {case.status}: {' '.join(case.reason.split())}\n"
-        )
-    if not result.faulty:
+def _report(result: FolderScore, arguments: argparse.Namespace) -> ExitCode:
+    """Write the page; whatever happens to it, the tables are there already."""
+    if arguments.no_report or find_spec("flare_metrics.report") is None:
         return ExitCode.DONE
-    return ExitCode.SOME_FAILED if len(result.faulty) < len(result.cases) else ExitCode.REFUSED
+    try:
+        from flare_metrics.report import write_report
+
+        write_report(
+            arguments.output / "report.html",
+            result,
+            images=arguments.images,
+            efficiency=arguments.efficiency,
+        )
+    except Exception as error:
+        if arguments.debug:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        sys.stderr.write(
+            f"{_PROGRAM}: report.html could not be written: {message}; the tables are whole, "
+            "--no-report leaves it out\n"
+        )
+        return exit_code_of(error)
+    return ExitCode.DONE
 
 
-def _score_one(arguments: argparse.Namespace, rules: Protocol) -> int:
+def _print_one(arguments: argparse.Namespace, rules: Protocol) -> int:
     from dataclasses import asdict
 
     from flare_metrics.folder import score_files
 
-    score = score_files(arguments.predictions, arguments.references, protocol=rules)
-    rows = [asdict(label) for label in score.labels]
+    score = score_files(
+        arguments.predictions,
+        arguments.references,
+        protocol=rules,
+        distances=arguments.distances,
+        resample=arguments.resample,
+    )
     if arguments.json:
-        # JSON knows no NaN.
-        clean = [
-            {key: None if value != value else value for key, value in row.items()} for row in rows
-        ]
-        print(json.dumps({"protocol": score.protocol, "labels": clean}, indent=2))
+        rows = [_finite(asdict(label)) for label in score.labels]
+        print(json.dumps({"protocol": score.protocol, "labels": rows}, indent=2))
         return ExitCode.DONE
-    print(f"{'label':24}{'DSC':>8}{'NSD':>8}")
+    distances = f"{'HD95 mm':>9}{'ASSD mm':>9}" if arguments.distances else ""
+    print(f"{'label':24}{'DSC':>8}{'NSD':>8}{distances}")
     for label in score.labels:
-        print(f"{label.name:24}{_number(label.dsc)}{_number(label.nsd)}  {label.reason}".rstrip())
+        cells = _number(label.dsc) + _number(label.nsd)
+        if arguments.distances:
+            cells += _millimeters(label.hd95_mm) + _millimeters(label.assd_mm)
+        print(f"{label.name:24}{cells}  {label.reason}".rstrip())
     return ExitCode.DONE
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as JSON has it, which knows neither NaN nor infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(summary: dict[str, object]) -> str:
@@ -110,3 +219,7 @@ def _table(summary: dict[str, object]) -> str:
 
 def _number(value: float | None) -> str:
     return f"{'-':>8}" if value is None or value != value else f"{value:8.4f}"
+
+
+def _millimeters(value: float) -> str:
+    return f"{'-':>9}" if value != value else f"{value:9.3f}"
