@@ -102,20 +102,13 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def parity(session: nox.Session) -> None:
-    """Compare with nnU-Net and its networks, which live in an environment of their own."""
+    """Compare with nnU-Net and other metrics, which live in environments of their own."""
     _install(session, *_editable(PACKAGES), "scikit-image")
-    peer = Path(session.virtualenv.location).resolve().parent / "parity-peer"
-    python = peer / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    if not python.exists():
-        session.run("python", "-m", "venv", str(peer))
-    session.run(
-        str(python), "-m", "pip", "install", "--quiet", "-r", "benchmarks/peers.txt",
-        "-c", "constraints.txt", external=True,
-    )  # fmt: skip
-    for script in ("networks", "preprocessing", "exactness"):
-        session.run(
-            "python", f"benchmarks/parity/{script}.py", "--peer", str(python), env=ONE_THREAD
-        )
+    scripts = {"peers": ("networks", "preprocessing", "exactness"), "peers-metrics": ("metrics",)}
+    for peers, names in scripts.items():
+        python = _peer_python(session, peers)
+        for name in names:
+            session.run("python", f"benchmarks/parity/{name}.py", "--peer", python, env=ONE_THREAD)
 
 
 @nox.session(default=False)
@@ -134,6 +127,19 @@ def gpu(session: nox.Session) -> None:
     """Run the tests that need a CUDA device; no such test having run is a failure."""
     _install(session, *_editable(PACKAGES), *_test_group(*PACKAGES))
     session.run("pytest", "-m", "gpu", "packages", "tests")
+
+
+def _peer_python(session: nox.Session, peers: str) -> str:
+    """Return the interpreter of the environment that holds one file of peers."""
+    place = Path(session.virtualenv.location).resolve().parent / f"parity-{peers}"
+    python = str(place / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+    if not Path(python).exists():
+        session.run("python", "-m", "venv", str(place))
+    session.run(
+        python, "-m", "pip", "install", "--quiet", "-r", f"benchmarks/{peers}.txt",
+        "-c", "constraints.txt", external=True,
+    )  # fmt: skip
+    return python
 
 
 def _install(session: nox.Session, *what: str, quiet: bool = False) -> None:
