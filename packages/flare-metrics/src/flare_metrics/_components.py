@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,14 +71,13 @@ def components(mask: NDArray[np.bool_], *, connectivity: int) -> Components:
     row = mask.shape[-1] + 2
     plane = (mask.shape[-2] + 1) * row
     steps = _STEPS[mask.ndim][connectivity]
-    firsts, seconds = [], []
+    numbers = np.arange(found.starts.size)
+    # One neighboring row after the other: the pairs of all at once can be many in noise.
     for shift, reach in _earlier_rows(mask.ndim, steps, row, plane):
         first, second = _meeting(
             found.starts - shift - reach, found.ends - shift + reach, found.starts, found.ends
         )
-        firsts.append(first)
-        seconds.append(second)
-    numbers = _connected(np.concatenate(firsts), np.concatenate(seconds), found.starts.size)
+        numbers = _merged(numbers, first, second)
     voxels = np.bincount(numbers, weights=found.ends - found.starts).astype(np.int64)
     return replace(found, numbers=numbers, voxels=voxels)
 
@@ -154,10 +152,14 @@ def _meeting(
     return interval, np.arange(interval.size) + (begin - offset)[interval]
 
 
-def _connected(first: _Integers, second: _Integers, size: int) -> _Integers:
+def _merged(numbers: _Integers, first: _Integers, second: _Integers) -> _Integers:
+    """Return the numbers of components when pairs of runs are joined."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    graph: Any = coo_matrix((np.ones(first.size, bool), (first, second)), shape=(size, size))
-    _, numbers = connected_components(graph, directed=False)
-    return np.asarray(numbers, np.int64)
+    if not first.size:
+        return numbers
+    size = int(numbers.max()) + 1
+    pairs = np.ones(first.size, bool), (numbers[first], numbers[second])
+    _, joined = connected_components(coo_matrix(pairs, shape=(size, size)), directed=False)
+    return np.asarray(joined, np.int64)[numbers]
