@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from flare_metrics.command import run_command
-from flare_metrics.commands import labels, score
+from flare_metrics.commands import labels, measure, score
 
 __all__ = ["main"]
 
 _PROGRAM = "flare-metrics"
-_SUBCOMMANDS = (score, labels)
+_SUBCOMMANDS = (score, labels, measure)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

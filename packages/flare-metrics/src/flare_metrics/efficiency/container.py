@@ -118,3 +118,27 @@ class Container:
                 if os.path.exists(f"/proc/{pid}"):
                     found(int(pid))
                 return
+
+
+def container_gpu(gpu: str | None) -> str | None:
+    """Return the UUID of the device that is watched, to hand the same one to the container.
+
+    Parameters
+    ----------
+    gpu : str or None
+        As in `measure_efficiency`: None is the first device if there is any.
+
+    Returns
+    -------
+    str or None
+        None where no device is watched.
+
+    Raises
+    ------
+    ValueError
+        If a device was asked for that is not there.
+    """
+    from flare_metrics.efficiency._nvml import open_gpu
+
+    reader, _ = open_gpu(gpu, exists=lambda pid: True)
+    return None if reader is None else reader.device.uuid

@@ -109,20 +109,24 @@ class Measurement:
             known["samples"] = Samples.from_json(known["samples"])
         return cls(**known)
 
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON, whole or not at all; also readable by the challenge's own script."""
+    def record(self) -> dict[str, Any]:
+        """Return the dict that `write` writes.
+
+        The challenge's own script finds the names and values that its harness leaves for a case;
+        ``measurement`` is ours.
+        """
         gpu, cpu, ram = _official_columns(self.samples, self.time_s)
-        write_json(
-            path,
-            {
-                # The names and values that the challenge's harness leaves for each case.
-                "gpu_memory": gpu,
-                "cpu_list": cpu,
-                "RAM_list": ram,
-                "time": self.time_s,
-                "measurement": self.to_json(),
-            },
-        )
+        return {
+            "gpu_memory": gpu,
+            "cpu_list": cpu,
+            "RAM_list": ram,
+            "time": self.time_s,
+            "measurement": self.to_json(),
+        }
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON, whole or not at all."""
+        write_json(path, self.record())
 
 
 _LEVELS = tuple(
@@ -157,7 +161,7 @@ def measurement_of(
     end_s: float,
     name: str,
     started: str,
-    tree_cpu_s: float | None = None,
+    counted: tuple[float | None, float | None] = (None, None),
     exit_code: int | None = None,
 ) -> Measurement:
     """Turn the samples of a stretch of time into a measurement.
@@ -171,9 +175,9 @@ def measurement_of(
     name : str
         Also the first column of the official row.
     started : str
-    tree_cpu_s : float, optional
-        Processor time of the measured processes where the system has told it; otherwise it is
-        taken from the samples.
+    counted : tuple of float or None
+        Processor time of the measured processes in s, and the most memory that one of them held
+        in MiB, where the system has told them; the samples may have missed some.
     exit_code : int, optional
 
     Returns
@@ -207,11 +211,9 @@ def measurement_of(
             step_s=log.interval_s,
         ),
         ram_mib=level_of(times, samples.host_ram_mib, time_s=time_s),
-        tree_ram_mib=level_of(
-            times, samples.tree_ram_mib, time_s=time_s, peaks=samples.tree_peak_mib, before=0.0
-        ),
+        tree_ram_mib=_tree_ram(samples, time_s, counted[1]),
         cpu_percent=_host_load(samples, time_s),
-        tree_cpu_percent=_tree_load(samples, time_s, tree_cpu_s),
+        tree_cpu_percent=_tree_load(samples, time_s, counted[0]),
         gpu_mib=level_of(times, samples.gpu_mib, time_s=time_s),
         tree_gpu_mib=level_of(times, samples.gpu_tree_mib, time_s=time_s, before=0.0),
         gpu_reserved_mib=max(reserved, default=None),
@@ -241,6 +243,18 @@ def _official_columns(
             cpu.append(official_cpu_percent(before or state, state))
         before = state
     return gpu, cpu, ram
+
+
+def _tree_ram(samples: Samples, time_s: float, counted_mib: float | None) -> Level | None:
+    level = level_of(
+        samples.time_s,
+        samples.tree_ram_mib,
+        time_s=time_s,
+        peaks=[max(p, counted_mib or 0.0) if p else p for p in samples.tree_peak_mib],
+        before=0.0,
+    )
+    # Over before it was seen.
+    return level if level is not None and level.peak > 0 else None
 
 
 def _host_load(samples: Samples, time_s: float) -> Level | None:

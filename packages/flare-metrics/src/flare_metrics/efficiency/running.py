@@ -6,12 +6,13 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from flare_metrics.efficiency.container import Container
 from flare_metrics.efficiency.measurement import Measurement, measurement_of
@@ -22,6 +23,7 @@ __all__ = ["CommandRun", "measure_command", "shell_exit_code"]
 
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _GRACE_S = 10.0
+_UNSEEN_CONTAINER = "the processes of the container cannot be seen from this machine"
 # Windows has no SIGKILL; its terminate is one.
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -108,14 +110,18 @@ def measure_command(
         sampling.finish()
         raise
     log = sampling.finish()
+    if container is not None:
+        # The client that asked for the container is not what is measured.
+        usage = _Usage()
+        if not any(log.samples.tree_processes):
+            log = replace(log, notes=(*log.notes, _UNSEEN_CONTAINER))
     measurement = measurement_of(
         log,
         start_s=start_s,
         end_s=end_s,
         name=name,
         started=started,
-        # The client of a container is not what is measured.
-        tree_cpu_s=None if container is not None or usage is None else usage,
+        counted=(usage.cpu_s, usage.peak_mib),
         exit_code=running.exit_code,
     )
     return CommandRun(
@@ -123,6 +129,11 @@ def measure_command(
         timed_out=running.timed_out,
         interrupted_by=running.interrupted_by,
     )
+
+
+class _Usage(NamedTuple):
+    cpu_s: float | None = None
+    peak_mib: float | None = None
 
 
 class _Running:
@@ -149,9 +160,11 @@ class _Running:
             stderr=None if sink is None else subprocess.STDOUT,
             start_new_session=self._apart,
         )
+        if self.interrupted_by is not None:
+            self._signal(self.interrupted_by)
 
-    def wait(self, *, timeout_s: float | None) -> float | None:
-        """Wait for the end; return the processor seconds of the command and its children."""
+    def wait(self, *, timeout_s: float | None) -> _Usage:
+        """Wait for the end; return what the system counted for the command and its children."""
         assert self._process is not None
         timer = None
         if timeout_s is not None:
@@ -161,12 +174,12 @@ class _Running:
         try:
             if not hasattr(os, "wait4"):
                 self.exit_code = self._process.wait()
-                return None
+                return _Usage()
             # Popen polls while it waits with a limit, up to 50 ms late.
             _, status, usage = os.wait4(self._process.pid, 0)
             self.exit_code = os.waitstatus_to_exitcode(status)
             self._process.returncode = self.exit_code
-            return usage.ru_utime + usage.ru_stime
+            return _Usage(usage.ru_utime + usage.ru_stime, _peak_mib(usage.ru_maxrss))
         finally:
             if timer is not None:
                 timer.cancel()
@@ -176,7 +189,7 @@ class _Running:
         if self._container is not None:
             self._container.forget()
         if self._apart:
-            self._signal_group(_KILL)
+            self._signal(_KILL)
 
     @contextlib.contextmanager
     def forwarding(self) -> Iterator[None]:
@@ -199,28 +212,42 @@ class _Running:
             return
         if self._apart:
             # Whoever insists means it.
-            self._signal_group(number if first else _KILL)
+            self._signal(number if first else _KILL)
             if self._container is not None:
                 self._container.stop()
         elif not (first and number == signal.SIGINT and _on_terminal()):
-            self._process.send_signal(number)
+            self._signal(number)
 
     def _time_out(self) -> None:
         self.timed_out = True
         if self._container is not None:
             self._container.stop()
-        self._signal_group(signal.SIGTERM)
-        killer = threading.Timer(_GRACE_S, self._signal_group, (_KILL,))
+        self._signal(signal.SIGTERM)
+        killer = threading.Timer(_GRACE_S, self._kill_late)
         killer.daemon = True
         killer.start()
 
-    def _signal_group(self, number: int) -> None:
-        assert self._process is not None
+    def _signal(self, number: int) -> None:
+        # Not by Popen, which would collect a command that has just ended before wait does.
+        send = os.killpg if self._apart else os.kill
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg") and self._apart:
-                os.killpg(self._process.pid, number)
-            else:
-                self._process.send_signal(number)
+            send(self.pid, number)
+
+    def _kill_late(self) -> None:
+        if self.exit_code is None:
+            self._signal(_KILL)
+
+
+def _peak_mib(maximum: float) -> float | None:
+    """Return the largest resident memory of a child in MiB, None where it may not be its own.
+
+    The kernel starts a child's count at what its parent held.
+    """
+    import resource
+
+    if maximum <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        return None
+    return maximum / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def _on_terminal() -> bool:
