@@ -13,7 +13,7 @@ from flare_metrics.command import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flare_metrics.efficiency.cases import CaseMeasurement
+    from flare_metrics.efficiency.case_run import CaseMeasurement
     from flare_metrics.efficiency.levels import Level
     from flare_metrics.efficiency.measurement import Measurement
 
@@ -150,7 +150,8 @@ def _row(name: str, level: Level | None, unit: str) -> str:
 
 
 def _measure_cases(arguments: argparse.Namespace) -> int:
-    from flare_metrics.efficiency.cases import CaseOptions, measure_cases
+    from flare_metrics.efficiency.case_run import CaseOptions
+    from flare_metrics.efficiency.cases import measure_cases
     from flare_metrics.efficiency.container import ContainerOptions, container_gpu
 
     if arguments.output is None:

@@ -13,9 +13,9 @@ from flare_metrics.atomic import write_json, write_text
 from flare_metrics.efficiency.official import COLUMNS
 
 if TYPE_CHECKING:
-    from flare_metrics.efficiency.cases import CaseMeasurement
+    from flare_metrics.efficiency.case_run import CaseMeasurement
 
-__all__ = ["efficiency_csv", "summarize_cases", "write_tables"]
+__all__ = ["IMAGE_SUFFIX", "efficiency_csv", "summarize_cases", "write_tables"]
 
 IMAGE_SUFFIX = "_0000.nii.gz"
 _OFFICIAL = (

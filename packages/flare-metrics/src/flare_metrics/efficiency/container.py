@@ -14,6 +14,7 @@ from pathlib import Path
 __all__ = ["Container", "ContainerOptions"]
 
 _POLL_S = 0.2
+_CALL_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +95,24 @@ class Container:
 
     def stop(self) -> None:
         """Kill the container, without waiting."""
-        with contextlib.suppress(OSError):
-            subprocess.Popen(
-                [self.options.docker, "kill", self.name],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        threading.Thread(target=self._call, args=("kill",), daemon=True).start()
+
+    def remove(self) -> None:
+        """Make sure that nothing of the container is left."""
+        self._call("rm", "--force")
 
     def forget(self) -> None:
         """Stop looking for its process."""
         self._over.set()
+
+    def _call(self, *words: str) -> None:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                [self.options.docker, *words, self.name],
+                capture_output=True,
+                check=False,
+                timeout=_CALL_S,
+            )
 
     def _look(self, found: Callable[[int], None]) -> None:
         command = [self.options.docker, "inspect", "--format", "{{.State.Pid}}", self.name]

@@ -13,7 +13,7 @@ from flare_metrics.efficiency.samples import Samples
 
 __all__ = ["curves_svg"]
 
-_WIDTH, _PANEL, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 200, 58, 14, 30, 34
+_WIDTH, _PANEL, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 200, 58, 14, 36, 34
 # Of a character of the legend, about.
 _LETTER = 7.2
 _MOST_POINTS = 600

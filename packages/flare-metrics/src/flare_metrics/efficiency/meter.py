@@ -14,7 +14,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flare_metrics.efficiency.measurement import Measurement, measurement_of
+from flare_metrics.efficiency.derivation import measurement_of
+from flare_metrics.efficiency.measurement import Measurement
 from flare_metrics.efficiency.official import STEP_S
 from flare_metrics.efficiency.samples import SampleLog, read_log
 

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from flare_metrics.efficiency.official import official_cpu_percent
 from flare_metrics.errors import UnreadableFileError
 
-__all__ = ["GpuDevice", "SampleLog", "Samples", "read_log"]
+__all__ = ["GpuDevice", "SampleLog", "Samples", "official_columns", "read_log"]
 
 LOG_VERSION = 1
 
@@ -122,6 +123,35 @@ class SampleLog:
     device: GpuDevice | None
     notes: tuple[str, ...]
     samples: Samples
+
+
+def official_columns(
+    samples: Samples, time_s: float
+) -> tuple[list[float], list[tuple[float, float, float]], list[float]]:
+    """Return what the challenge's loop would have read between 0 and ``time_s``.
+
+    Returns
+    -------
+    gpu_mib : list of float
+        Of the whole device; empty without one.
+    cpu_percent : list of tuple of float
+        Shares of user, system and idle time; see `official_cpu_percent`.
+    ram_mib : list of float
+        Used memory of the machine.
+    """
+    gpu, cpu, ram = [], [], []
+    states = zip(samples.host_user_s, samples.host_system_s, samples.host_idle_s, strict=True)
+    before = None
+    for index, state in enumerate(states):
+        if not samples.scheduled[index]:
+            continue
+        if 0 <= samples.time_s[index] <= time_s:
+            used = samples.gpu_mib[index]
+            gpu += [] if used is None else [used]
+            ram.append(samples.host_ram_mib[index])
+            cpu.append(official_cpu_percent(before or state, state))
+        before = state
+    return gpu, cpu, ram
 
 
 def read_log(path: str | os.PathLike[str]) -> SampleLog:
