@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from flare_metrics import file_pair
 from flare_metrics.cli import main
 
 
@@ -22,21 +25,144 @@ def folders(tmp_path):
     return tmp_path
 
 
+def arguments_of(folder):
+    return ["score", "-p", str(folder / "p"), "-r", str(folder / "r")]
+
+
 def score(folder, *more):
-    arguments = ["score", "-p", str(folder / "p"), "-r", str(folder / "r"), "-o", str(folder / "o")]
-    return main([*arguments, *more])
+    return main([*arguments_of(folder), "-o", str(folder / "o"), *more])
 
 
-def test_scoring_prints_a_table_and_writes_three_files(folders, capsys):
+def test_scoring_prints_a_table_and_writes_its_files(folders, capsys):
     assert score(folders) == 0
     out = capsys.readouterr().out
     assert "liver                        2  1.0000  1.0000" in out
     assert "cases: 2 scored" in out
-    assert {path.name for path in (folders / "o").iterdir()} == {
-        "cases.csv",
-        "labels.csv",
-        "summary.json",
+    assert {path.name for path in (folders / "o").iterdir()} >= {
+        *("cases.csv", "labels.csv", "summary.json")
     }
+
+
+def test_no_report_leaves_the_page_out(folders):
+    assert score(folders, "--no-report") == 0
+    assert not (folders / "o" / "report.html").exists()
+
+
+def test_a_failed_page_never_loses_the_tables(folders, capsys, monkeypatch):
+    def explode(*args, **options):
+        raise RuntimeError("no pictures\ntoday")
+
+    monkeypatch.setitem(
+        sys.modules,
+        "flare_metrics.report",
+        SimpleNamespace(write_report=explode, __spec__=object()),
+    )
+    assert score(folders) == 1
+    error = capsys.readouterr().err
+    assert "report.html could not be written: no pictures today; the tables are whole" in error
+    assert (folders / "o" / "cases.csv").is_file()
+    assert (folders / "o" / "summary.json").is_file()
+
+
+def test_the_page_gets_images_and_efficiency(folders, monkeypatch):
+    given = []
+    stub = SimpleNamespace(
+        write_report=lambda path, result, **more: given.append((path, more)), __spec__=object()
+    )
+    monkeypatch.setitem(sys.modules, "flare_metrics.report", stub)
+    assert score(folders, "--images", "scans", "--efficiency", "team.csv") == 0
+    more = {"images": Path("scans"), "efficiency": Path("team.csv")}
+    assert given == [(folders / "o" / "report.html", more)]
+
+
+def test_tables_never_land_among_the_inputs(folders, capsys):
+    for role in "pr":
+        output = str(folders / role / ".." / role)
+        assert main([*arguments_of(folders), "-o", output]) == 2
+        assert "output must be a folder of its own" in capsys.readouterr().err
+    pair = ["-p", str(folders / "p" / "a.nii.gz"), "-r", str(folders / "r" / "a.nii.gz")]
+    assert main(["score", *pair, "-o", str(folders / "r")]) == 2
+    assert sorted(path.name for path in (folders / "r").iterdir()) == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_rules_are_changed_one_by_one(folders, capsys):
+    array = np.zeros((8, 8, 8), np.uint8)
+    array[2:6, 2:6, 2:6] = 5
+    nib.save(nib.Nifti1Image(array, np.eye(4)), folders / "r" / "a.nii.gz")
+    # 16 voxels a slice, on slices 2 to 5; the prediction ends at 4.
+    array[:, :, 5] = 0
+    nib.save(nib.Nifti1Image(array, np.eye(4)), folders / "p" / "a.nii.gz")
+    means = []
+    for more in (
+        [],
+        ["--set", "z_crop=inclusive"],
+        ["--set", "z_crop=none", "--set", "decimals=2"],
+    ):
+        assert score(folders, "--json", "--protocol", "flare22", *more) == 0
+        summary = json.loads(capsys.readouterr().out)
+        means.append(summary["labels"]["Aorta"]["dsc"]["mean"])
+    # Absent in b, which counts 1; 2 * 48 / (48 + 64) = 0.857.
+    assert means == [1, 0.9286, 0.93]
+    assert score(folders, "--set", "zcrop=none") == 2
+    assert "unknown field 'zcrop'; did you mean z_crop?" in capsys.readouterr().err
+
+
+def test_a_prediction_on_another_grid_is_resampled_when_asked(folders, capsys):
+    array = np.zeros((8, 8, 8), np.uint8)
+    array[2:6, 2:6, 2:6] = 1
+    # Turned about its first axis: the same voxels at the same places.
+    turned = np.diag([1.0, -1, 1, 1])
+    turned[1, 3] = 7
+    nib.save(nib.Nifti1Image(array[:, ::-1], turned), folders / "p" / "a.nii.gz")
+    assert score(folders) == 4
+    assert "on the reference's grid" in capsys.readouterr().err
+    assert score(folders, "--resample") == 0
+    assert "a: scored: prediction resampled onto the reference's grid" in capsys.readouterr().err
+    rows = (folders / "o" / "cases.csv").read_text().splitlines()
+    assert rows[1].startswith("a.nii.gz,1.0,")
+    assert "resampled onto the reference's grid by nearest neighbor: voxel" in rows[1]
+    assert "resampled" not in rows[2]
+    assert score(folders, "--resample", "--protocol", "flare23") == 2
+    assert "resample must be off under protocol flare23" in capsys.readouterr().err
+
+
+def test_distances_are_asked_for(folders, monkeypatch):
+    asked = []
+
+    def score_case(*arrays, distances=False, **options):
+        asked.append(distances)
+        return original(*arrays, **options)
+
+    original = file_pair.score_case
+    monkeypatch.setattr(file_pair, "score_case", score_case)
+    assert score(folders, "--distances") == 0
+    assert score(folders) == 0
+    assert asked == [True, True, False, False]
+
+
+def test_one_pair_with_an_output_is_a_folder_of_one_case(folders, capsys):
+    pair = ["-p", str(folders / "p" / "a.nii.gz"), "-r", str(folders / "r" / "b.nii.gz")]
+    assert main(["score", *pair, "-o", str(folders / "o")]) == 0
+    assert "cases: 1 scored" in capsys.readouterr().out
+    assert (folders / "o" / "cases.csv").read_text().splitlines()[1].startswith("b.nii.gz,1.0,")
+
+
+def test_ctrl_c_leaves_the_tables_of_what_was_done(folders, capsys, monkeypatch):
+    original = file_pair.score_case
+
+    def score_case(*arrays, **options):
+        if not calls:
+            calls.append(1)
+            return original(*arrays, **options)
+        raise KeyboardInterrupt
+
+    calls = []
+    monkeypatch.setattr(file_pair, "score_case", score_case)
+    assert score(folders) == 130
+    assert "flare-metrics: interrupted: 1 of 2 cases are scored" in capsys.readouterr().err
+    rows = (folders / "o" / "cases.csv").read_text().splitlines()
+    assert rows[1].endswith(",scored,")
+    assert rows[2].endswith(",failed,interrupted before")
 
 
 def test_json_is_the_summary(folders, capsys):
@@ -92,6 +218,8 @@ def test_labels_are_listed(capsys):
     assert main(["labels", "--protocol", "flare23"]) == 0
     out = capsys.readouterr().out
     assert "  12  duodenum                Duodenum            7 mm" in out
+    assert "      z_crop                  half-open" in out
+    assert "      z_crop_labels           5,6,10" in out
     assert main(["labels", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["z_crop"] == "inclusive"
 

@@ -26,5 +26,7 @@ def shown(results: Iterable[_Result], *, total: int, active: bool) -> Iterator[_
         return
     for number, result in enumerate(results, 1):
         if active:
-            sys.stderr.write(f"case {number}/{total} {result.case}: {result.status}\n")
+            # Names come from outside: a newline in one would look like another case.
+            name = " ".join(result.case.split())
+            sys.stderr.write(f"case {number}/{total} {name}: {result.status}\n")
         yield result

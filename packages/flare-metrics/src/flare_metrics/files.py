@@ -140,6 +140,11 @@ def _range(array: NDArray[Any], path: Path) -> tuple[float, float]:
     """Return the lowest and highest of almost-integers; slice by slice, as floats are large."""
     low, high, wrong, example = np.inf, -np.inf, 0, 0.0
     for part in array:
+        with np.errstate(invalid="ignore"):
+            whole = part.astype(np.int32)
+        if (whole == part).all():
+            low, high = min(low, whole.min()), max(high, whole.max())
+            continue
         rounded = np.rint(part)
         with np.errstate(invalid="ignore"):
             off = ~(np.abs(part - rounded) <= _ROUNDING)

@@ -124,8 +124,8 @@ def _score(arguments: argparse.Namespace) -> int:
     print(json.dumps(summary, indent=2) if arguments.json else _table(summary))
     for case in result.cases:
         if case.reason:
-            reason = " ".join(case.reason.split())
-            sys.stderr.write(f"{_PROGRAM}: {case.case}: {case.status}: {reason}\n")
+            line = " ".join(f"{case.case}: {case.status}: {case.reason}".split())
+            sys.stderr.write(f"{_PROGRAM}: {line}\n")
     failure = _report(result, arguments)
     if failure is not ExitCode.DONE or not result.faulty:
         return failure
