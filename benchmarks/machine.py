@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,18 @@ def describe_machine(*packages: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
     }
+
+
+def versions_in(python: str, *packages: str) -> dict[str, str]:
+    """Return the versions of packages in the environment of another interpreter."""
+    code = (
+        "import json, sys; from importlib.metadata import version; "
+        "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
+    )
+    command = [python, "-c", code, *packages]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    versions: dict[str, str] = json.loads(answer.stdout)
+    return versions
 
 
 def _processor() -> str:
