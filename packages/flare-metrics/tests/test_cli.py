@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -222,6 +223,12 @@ def test_labels_are_listed(capsys):
     assert "      z_crop_labels           5,6,10" in out
     assert main(["labels", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["z_crop"] == "inclusive"
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"flare-metrics {version('flare-metrics')}\n"
 
 
 def test_usage_errors_exit_2(capsys):

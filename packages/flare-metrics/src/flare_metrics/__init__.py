@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ __all__ = [
     "surface_dice",
 ]
 
-__version__ = version("flare-metrics")
-
 _HOME = {
     "CaseScore": "scores",
     "FolderScore": "folder",
@@ -60,6 +57,11 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        # Looking it up takes longer than everything else here.
+        from importlib.metadata import version
+
+        return version("flare-metrics")
     if name not in _HOME:
         raise AttributeError(f"module 'flare_metrics' has no attribute {name!r}")
     value = getattr(import_module(f"flare_metrics.{_HOME[name]}"), name)

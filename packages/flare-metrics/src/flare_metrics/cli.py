@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib.metadata import version
+from typing import Any
 
 from flare_metrics.command import run_command
 from flare_metrics.commands import labels, measure, score
@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 all cases scored; 2 usage; 3 no case could be scored; 4 some could "
         "not (they are listed); 5 disk, memory or permission; 130 interrupted; 1 a bug",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version(_PROGRAM)}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     subcommands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in _SUBCOMMANDS:
         module.add_parser(subcommands)
@@ -38,3 +38,13 @@ def _parser() -> argparse.ArgumentParser:
             "--debug", action="store_true", help="show the traceback of an error"
         )
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the version; asking for it takes 30 ms, which only those pay who want it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from flare_metrics import __version__
+
+        print(_PROGRAM, __version__)
+        parser.exit()
