@@ -17,6 +17,8 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 PACKAGES = ("flare-io", "flare-metrics", "flare-fusion", "flare-nets", "flare-infer", "flare-train")
 SOURCES = tuple(f"packages/{name}/src" for name in PACKAGES)
+# What the scripts of `bench` import.
+BENCH_PARTS = ("machine.py", "metrics_sides.py", "metrics_work.py", "metrics_worker.py")
 # Oversubscribed threads make small tests many times slower.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
@@ -114,12 +116,14 @@ def parity(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure speed and memory side by side with peers; results go to benchmarks/results."""
-    _install(session, *_editable(PACKAGES), "scikit-image", "surface-distance", "pydicom")
+    _install(session, *_editable(PACKAGES), "scikit-image", "pydicom")
     scripts = session.posargs or sorted(
-        str(path) for path in Path("benchmarks").glob("*.py") if path.name != "machine.py"
+        str(path) for path in Path("benchmarks").glob("*.py") if path.name not in BENCH_PARTS
     )
     for script in scripts:
-        session.run("python", script, env=ONE_THREAD)
+        beside_peers = Path(script).name in ("metrics.py", "metrics_cli.py")
+        peer = ("--peer", _peer_python(session, "peers-metrics")) if beside_peers else ()
+        session.run("python", script, *peer, env=ONE_THREAD)
 
 
 @nox.session(default=False)
