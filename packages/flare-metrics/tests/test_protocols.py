@@ -1,5 +1,7 @@
 """Protocols as data."""
 
+from pathlib import Path
+
 import pytest
 
 from flare_metrics.protocols import Label, Protocol, protocol, protocol_names
@@ -167,3 +169,21 @@ def test_settings_name_every_field_but_the_labels():
         *("z_crop_labels", "nsd_threshold", "decimals", "detection", "cast", "geometry"),
         *("match", "loop"),
     }
+
+
+def test_the_documented_table_is_the_data():
+    text = (Path(__file__).parents[1] / "PROTOCOLS.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|") and "---" not in line
+    ]
+    (_, *names), *fields = rows
+    assert set(names) == set(protocol_names())
+    for column, name in enumerate(names, 1):
+        rules = protocol(name)
+        assert [row[0] for row in fields] == list(rules.settings)
+        for row in fields:
+            assert rules.with_setting(f"{row[0]}={row[column]}") == rules, (name, row[0])
+    for field in protocol("sound").settings:
+        assert f"- **{field}**" in text or field == "z_crop_labels"

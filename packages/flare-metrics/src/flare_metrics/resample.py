@@ -37,7 +37,7 @@ def resampled(labels: LabelMap, grid: Grid) -> LabelMap:
     Notes
     -----
     One slice at a time: needs the result and a few slices of memory. Axes that run along those of
-    the given map are indexed one by one; an oblique grid costs about ten times as much.
+    the given map are indexed one by one; an oblique grid takes two to three times as long.
 
     Examples
     --------
