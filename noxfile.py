@@ -18,7 +18,10 @@ ROOT = Path(__file__).parent
 PACKAGES = ("flare-io", "flare-metrics", "flare-fusion", "flare-nets", "flare-infer", "flare-train")
 SOURCES = tuple(f"packages/{name}/src" for name in PACKAGES)
 # What the scripts of `bench` import.
-BENCH_PARTS = ("machine.py", "metrics_sides.py", "metrics_work.py", "metrics_worker.py")
+BENCH_PARTS = (
+    "machine.py", "metrics_files_peer.py", "metrics_sides.py", "metrics_work.py",
+    "metrics_worker.py",
+)  # fmt: skip
 # Oversubscribed threads make small tests many times slower.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
