@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -65,14 +64,19 @@ def test_a_failed_page_never_loses_the_tables(folders, capsys, monkeypatch):
     assert (folders / "o" / "summary.json").is_file()
 
 
-def test_the_page_gets_images_and_efficiency(folders, monkeypatch):
+def test_the_page_gets_images_and_efficiency(folders, capsys, monkeypatch):
     given = []
     stub = SimpleNamespace(
         write_report=lambda path, result, **more: given.append((path, more)), __spec__=object()
     )
     monkeypatch.setitem(sys.modules, "flare_metrics.report", stub)
-    assert score(folders, "--images", "scans", "--efficiency", "team.csv") == 0
-    more = {"images": Path("scans"), "efficiency": Path("team.csv")}
+    more = {"images": folders / "scans", "efficiency": folders / "team.csv"}
+    arguments = ["--images", str(more["images"]), "--efficiency", str(more["efficiency"])]
+    assert score(folders, *arguments) == 2
+    assert "--images must exist, got " in capsys.readouterr().err
+    more["images"].mkdir()
+    more["efficiency"].touch()
+    assert score(folders, *arguments) == 0
     assert given == [(folders / "o" / "report.html", more)]
 
 

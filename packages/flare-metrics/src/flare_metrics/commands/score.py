@@ -100,6 +100,10 @@ def _score(arguments: argparse.Namespace) -> int:
         score_single,
     )
 
+    for option in ("images", "efficiency"):
+        path = getattr(arguments, option)
+        if path is not None and not path.exists():
+            raise ValueError(f"--{option} must exist, got {path}")
     for given in (arguments.predictions, arguments.references):
         refuse_input_folder(arguments.output, given.parent if given.is_file() else given)
     options = {"distances": arguments.distances, "resample": arguments.resample}
