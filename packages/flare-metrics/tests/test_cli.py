@@ -199,10 +199,11 @@ def test_one_pair_of_files(folders, capsys):
     [
         (["-r", "gone", "-o", "o"], 3, "flare-metrics: gone: references must be a folder"),
         (["-r", "{r}"], 2, "flare-metrics: -o/--output must name a folder"),
+        (["-r", "{r}", "-o", "{r}/a.nii.gz"], 2, "-o/--output must be a folder, got the file"),
         (["-r", "{r}", "-o", "o", "--protocol", "x"], 2, "protocol must be flare22, flare23"),
         (["-r", "{r}", "-o", "o", "--jobs", "0"], 2, "jobs must be > 0, got 0"),
     ],
-    ids=["folder", "output", "protocol", "jobs"],
+    ids=["folder", "output", "file", "protocol", "jobs"],
 )
 def test_an_error_is_one_line_with_its_exit_code(folders, capsys, arguments, code, message):
     filled = [text.format(r=folders / "r") for text in arguments]

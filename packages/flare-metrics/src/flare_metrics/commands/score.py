@@ -93,19 +93,9 @@ def _score(arguments: argparse.Namespace) -> int:
             raise ValueError("-o/--output must name a folder for the tables")
         return _print_one(arguments, rules)
 
-    from flare_metrics.folder import (
-        ScoringInterrupted,
-        refuse_input_folder,
-        score_folder,
-        score_single,
-    )
+    from flare_metrics.folder import ScoringInterrupted, score_folder, score_single
 
-    for option in ("images", "efficiency"):
-        path = getattr(arguments, option)
-        if path is not None and not path.exists():
-            raise ValueError(f"--{option} must exist, got {path}")
-    for given in (arguments.predictions, arguments.references):
-        refuse_input_folder(arguments.output, given.parent if given.is_file() else given)
+    _check_paths(arguments)
     options = {"distances": arguments.distances, "resample": arguments.resample}
     try:
         if one:
@@ -134,6 +124,20 @@ def _score(arguments: argparse.Namespace) -> int:
     if failure is not ExitCode.DONE or not result.faulty:
         return failure
     return ExitCode.SOME_FAILED if len(result.faulty) < len(result.cases) else ExitCode.REFUSED
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """Refuse before hours of scoring what would fail behind them."""
+    from flare_metrics.folder import refuse_input_folder
+
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise ValueError(f"-o/--output must be a folder, got the file {arguments.output}")
+    for option in ("images", "efficiency"):
+        path = getattr(arguments, option)
+        if path is not None and not path.exists():
+            raise ValueError(f"--{option} must exist, got {path}")
+    for given in (arguments.predictions, arguments.references):
+        refuse_input_folder(arguments.output, given.parent if given.is_file() else given)
 
 
 def _rules(arguments: argparse.Namespace) -> Protocol:
