@@ -87,6 +87,8 @@ def measure_efficiency(
         If the interval is not > 0, or a GPU was asked for that is not there.
     ImportError
         If the system is no Linux and psutil is missing.
+    OSError
+        If the log cannot be written.
     RuntimeError
         If no sampling process can be started.
 
@@ -125,7 +127,7 @@ class SamplingProcess:
 
     Raises
     ------
-    ValueError, ImportError, RuntimeError
+    ValueError, ImportError, RuntimeError, OSError
         As in `measure_efficiency`. When it returns, the first sample has been taken.
     """
 
@@ -141,6 +143,8 @@ class SamplingProcess:
             raise ValueError(f"interval_s must be > 0 and finite, got {interval_s}")
         self._temporary = log is None
         self._log = Path(os.path.abspath(log)) if log is not None else _temporary_log()
+        # A folder that is missing or forbidden shows here, as the error that it is.
+        self._log.touch()
         settings = {
             "log": str(self._log),
             "temporary": self._temporary,
