@@ -220,6 +220,8 @@ def test_arguments_are_checked(tmp_path, images):
     with pytest.raises(FileNotFoundError, match="no-such-program"):
         program = ["no-such-program", "{input}", "{output}"]
         measure_cases(source, tmp_path / "o", program=program, options=OPTIONS)
+    with pytest.raises(ValueError, match="output must be another folder than that of the images"):
+        measure_cases(source, source, program=COMMAND, options=OPTIONS)
     with pytest.raises(ValueError, match="no case can have the name 'measurements'"):
         measure_cases(images("measurements"), tmp_path / "o", program=COMMAND, options=OPTIONS)
 

@@ -168,6 +168,43 @@ def test_ctrl_c_on_a_terminal_is_not_sent_twice(monkeypatch):
     assert child.interrupted_by == signal.SIGINT
 
 
+ON_TERMINAL = """
+import sys
+from flare_metrics.efficiency import measure_command
+run = measure_command([sys.executable, "-c", sys.argv[1]], gpu="none")
+print("code", run.measurement.exit_code, "signal", run.interrupted_by)
+"""
+COUNTER = """
+import signal, time
+got = []
+signal.signal(signal.SIGINT, lambda *_: got.append(1))
+print("ready", flush=True)
+end = time.monotonic() + 20
+while not got and time.monotonic() < end:
+    time.sleep(0.01)
+time.sleep(0.3)
+raise SystemExit(len(got))
+"""
+
+
+def test_ctrl_c_at_a_real_terminal_reaches_the_command_once():
+    pty = pytest.importorskip("pty")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        os.execve(sys.executable, [sys.executable, "-c", ON_TERMINAL, COUNTER], environment)
+    shown = b""
+    try:
+        while b"signal" not in shown:
+            shown += os.read(terminal, 1024)
+            if b"ready" in shown and b"^C" not in shown:
+                os.write(terminal, b"\x03")
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    assert b"code 1 signal 2" in shown
+
+
 def test_a_second_signal_kills_a_session_of_its_own(monkeypatch):
     child = child_module.Child(apart=True, container=None)
     sent = []

@@ -81,9 +81,10 @@ def _measure_one(arguments: argparse.Namespace) -> int:
     from flare_metrics.efficiency.running import measure_command, shell_exit_code
 
     output = arguments.output
-    if output is not None and output.suffix != ".json":
-        # Found out before the work, not after it.
-        output.mkdir(parents=True, exist_ok=True)
+    if output is not None:
+        # What is wrong with it shows before the work, not after it.
+        folder = output.parent if output.suffix == ".json" else output
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         run = measure_command(
             arguments.program,

@@ -82,6 +82,9 @@ def measure_cases(
     found = _find_images(Path(images))
     folder = Path(os.path.abspath(output))
     folder.mkdir(parents=True, exist_ok=True)
+    if folder.samefile(images):
+        # The segmentation of one case may have the name of another image.
+        raise ValueError(f"output must be another folder than that of the images, got {folder}")
     results: list[CaseMeasurement] = []
     with tempfile.TemporaryDirectory(
         prefix=".measure-", dir=folder, ignore_cleanup_errors=True
