@@ -19,18 +19,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from machine import describe_machine, versions_in
 from metrics_work import WORKS, protocol_of, workload
-from metrics_worker import Worker
+from metrics_worker import Times, Worker
 
 RESULTS = Path(__file__).parent / "results" / "metrics.json"
 PACKAGES = ("flare-metrics", "numpy", "scipy")
@@ -53,41 +52,11 @@ PARTS = ("prediction", "reference")
 MEMORY_TARGETS = {"smooth": 1.5, "specks": 3.0, "shifted": 3.0}
 
 
-@dataclass
-class Times:
-    """What the runs of one side took, in s."""
-
-    wall: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
-    scores: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def add(self, answer: dict[str, Any]) -> None:
-        """Keep one answer of a worker."""
-        self.wall.append(answer["time_s"])
-        self.processor.append(answer["processor_s"])
-        self.scores = answer["scores"]
-
-    @property
-    def median(self) -> float:
-        """Return the median of the wall clock."""
-        return statistics.median(self.wall)
-
-    def record(self) -> dict[str, Any]:
-        """Return what the JSON keeps."""
-        return {
-            "median_s": round(self.median, 4),
-            "least_s": round(min(self.wall), 4),
-            "most_s": round(max(self.wall), 4),
-            "processor_median_s": round(statistics.median(self.processor), 4),
-            "runs": len(self.wall),
-        }
-
-
 @dataclass(frozen=True)
 class Bench:
     """What is run, and in which interpreters."""
 
-    pythons: dict[str, str]
+    peer_python: str
     peers: tuple[str, ...]
     repeats: int
     folder: Path
@@ -111,6 +80,10 @@ class Bench:
         more = {"side": side, "work": work, "distances": distances, "tolerances_mm": tolerances}
         return request | more
 
+    def python(self, side: str) -> str:
+        """Return the interpreter that a side needs."""
+        return self.peer_python if side in self.peers else sys.executable
+
     def sides(self, *, distances: bool) -> tuple[str, ...]:
         """Return who gives the scores; of the peers one weights distances by area and is fast."""
         peers = (peer for peer in self.peers if not distances or peer == "surface-distance")
@@ -118,11 +91,11 @@ class Bench:
 
     def times(self, work: str, *, distances: bool) -> dict[str, Times]:
         """Let all sides take turns, every one as often as is said of it."""
-        sides = self.sides(distances=distances)
+        sides = ("ours, default", *self.sides(distances=distances))
         runs = {side: min(self.repeats, RUNS.get((side, work), self.repeats)) for side in sides}
         requests = {side: self.request(side, work, distances=distances) for side in sides}
         times = {side: Times() for side in sides}
-        workers = {side: Worker(self.pythons[side]) for side in sides}
+        workers = {side: Worker(self.python(side)) for side in sides}
         try:
             for turn in range(max(runs.values())):
                 for side in sides:
@@ -136,7 +109,7 @@ class Bench:
     def memory(self, side: str, work: str, *, distances: bool) -> tuple[float, float]:
         """Return the growth of the peak in a fresh process, and the label maps, in MiB."""
         request = self.request(side, work, distances=distances)
-        with Worker(self.pythons[side]) as worker:
+        with Worker(self.python(side)) as worker:
             return worker.score(request)["growth_mib"], request["maps_mib"]
 
 
@@ -154,9 +127,9 @@ def largest_differences(ours: Times, peer: Times) -> dict[str, float]:
 
 
 def timed_rows(bench: Bench, work: str, *, distances: bool) -> list[dict[str, Any]]:
-    """Return one row for each peer; without peers one with our times alone."""
+    """Return one row for each peer, and one of the command's own protocol, which does more."""
     times = bench.times(work, distances=distances)
-    ours = times.pop("ours")
+    ours, everything = times.pop("ours"), times.pop("ours, default")
     what = _scores_of(distances)
     rows: list[dict[str, Any]] = []
     for peer, theirs in times.items():
@@ -178,9 +151,12 @@ def timed_rows(bench: Bench, work: str, *, distances: bool) -> list[dict[str, An
             f"{peer:17} ours {_spread(ours)} s  theirs {_spread(theirs)} s  differ by {differ:.1e}",
             flush=True,
         )
-    if not rows:
-        rows.append({"work": work, "scores": what, "ours": ours.record()})
-        print(f"{work:8} {what:24} ours {_spread(ours)} s", flush=True)
+    rows.append({"work": work, "scores": what, "everything": everything.record()})
+    print(
+        f"{'':26} {work:8} {what:24} {'ours alone':17} ours {_spread(ours)} s  "
+        f"with slices and lesions {_spread(everything)} s",
+        flush=True,
+    )
     return rows
 
 
@@ -236,7 +212,7 @@ def main() -> int:
     rows, memory = [], []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(
-            {"ours": sys.executable, **dict.fromkeys(peers, arguments.peer)},
+            arguments.peer or "",
             peers,
             arguments.repeats,
             Path(folder),

@@ -6,7 +6,7 @@ Each function imports what it scores by, so that a peer's environment needs none
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,12 +46,10 @@ def ours(case: Case, *, distances: bool) -> Scores:
 
 
 def ours_default(case: Case, *, distances: bool) -> Scores:
-    """Score with everything that the command does: slices of some labels, lesions one by one."""
-    from flare_metrics import score_case
+    """Score with all rules of the sound protocol: slices of some labels, lesions one by one."""
+    from flare_metrics import protocol
 
-    options = {"distances": True} if distances else {}
-    score = score_case(case.prediction, case.reference, spacing_mm=case.spacing_mm, **options)
-    return {str(label.id): {"dsc": label.dsc, "nsd": label.nsd} for label in score.labels}
+    return ours(replace(case, rules=protocol("sound")), distances=distances)
 
 
 def surface_distance(case: Case, *, distances: bool) -> Scores:

@@ -11,17 +11,19 @@ import contextlib
 import gc
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from metrics_sides import SIDES, Case
 
-__all__ = ["Worker"]
+__all__ = ["Times", "Worker"]
 
 
 class Worker:
@@ -48,6 +50,36 @@ class Worker:
             raise RuntimeError(f"the worker of {request['side']} ended on work {request['work']}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+@dataclass
+class Times:
+    """What the runs of one side took, in s."""
+
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def add(self, answer: dict[str, Any]) -> None:
+        """Keep one answer of a worker."""
+        self.wall.append(answer["time_s"])
+        self.processor.append(answer["processor_s"])
+        self.scores = answer["scores"]
+
+    @property
+    def median(self) -> float:
+        """Return the median of the wall clock."""
+        return statistics.median(self.wall)
+
+    def record(self) -> dict[str, Any]:
+        """Return what the JSON keeps."""
+        return {
+            "median_s": round(self.median, 4),
+            "least_s": round(min(self.wall), 4),
+            "most_s": round(max(self.wall), 4),
+            "processor_median_s": round(statistics.median(self.processor), 4),
+            "runs": len(self.wall),
+        }
 
 
 def loaded(request: dict[str, Any]) -> Case:
