@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flare_metrics.case import score_case
+    from flare_metrics.detection import DetectionScore, detection_score
+    from flare_metrics.efficiency import measure_efficiency
     from flare_metrics.errors import GridError, LabelError, UnreadableFileError
     from flare_metrics.files import LabelMap, read_label_map
     from flare_metrics.folder import FolderScore, score_files, score_folder
-    from flare_metrics.overlap import dice
+    from flare_metrics.overlap import dice, jaccard
     from flare_metrics.protocols import Label, Protocol, protocol, protocol_names
     from flare_metrics.scores import CaseScore, LabelScore
-    from flare_metrics.surface import surface_dice
+    from flare_metrics.surface import average_surface_distance, hausdorff, surface_dice
+    from flare_metrics.volumes import confusion_volumes, volume_difference
 
 __all__ = [
     "CaseScore",
+    "DetectionScore",
     "FolderScore",
     "GridError",
     "Label",
@@ -25,7 +29,13 @@ __all__ = [
     "LabelScore",
     "Protocol",
     "UnreadableFileError",
+    "average_surface_distance",
+    "confusion_volumes",
+    "detection_score",
     "dice",
+    "hausdorff",
+    "jaccard",
+    "measure_efficiency",
     "protocol",
     "protocol_names",
     "read_label_map",
@@ -33,10 +43,12 @@ __all__ = [
     "score_files",
     "score_folder",
     "surface_dice",
+    "volume_difference",
 ]
 
 _HOME = {
     "CaseScore": "scores",
+    "DetectionScore": "detection",
     "FolderScore": "folder",
     "GridError": "errors",
     "Label": "protocols",
@@ -45,7 +57,13 @@ _HOME = {
     "LabelScore": "scores",
     "Protocol": "protocols",
     "UnreadableFileError": "errors",
+    "average_surface_distance": "surface",
+    "confusion_volumes": "volumes",
+    "detection_score": "detection",
     "dice": "overlap",
+    "hausdorff": "surface",
+    "jaccard": "overlap",
+    "measure_efficiency": "efficiency",
     "protocol": "protocols",
     "protocol_names": "protocols",
     "read_label_map": "files",
@@ -53,6 +71,7 @@ _HOME = {
     "score_files": "folder",
     "score_folder": "folder",
     "surface_dice": "surface",
+    "volume_difference": "volumes",
 }
 
 

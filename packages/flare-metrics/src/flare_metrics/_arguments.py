@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["checked_spacing", "checked_tolerance", "mask_pair", "same_shape"]
+from flare_metrics._arrays import array_module
+
+__all__ = [
+    "as_array",
+    "checked_choice",
+    "checked_spacing",
+    "checked_tolerance",
+    "mask_pair",
+    "same_shape",
+]
+
+
+def as_array(value: Any) -> NDArray[Any]:
+    """Return a value as NumPy array; a CuPy array stays where it is."""
+    array: NDArray[Any] = array_module(value).asarray(value)
+    return array
+
+
+def checked_choice(name: str, value: str, choices: Any) -> str:
+    """Return a value that is one of a ``Literal``'s, or raise."""
+    if value not in get_args(choices):
+        listed = " or ".join(map(repr, get_args(choices)))
+        raise ValueError(f"{name} must be {listed}, got {value!r}")
+    return value
 
 
 def mask_pair(
     prediction: NDArray[np.bool_], reference: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return two boolean masks of one shape, or raise."""
-    masks = np.asarray(prediction), np.asarray(reference)
+    masks = as_array(prediction), as_array(reference)
     for name, mask in zip(("prediction", "reference"), masks, strict=True):
         if mask.dtype != np.bool_:
             raise TypeError(

@@ -1,4 +1,4 @@
-"""How much surface each 2 x 2 x 2 neighborhood carries, and how a mask becomes such codes.
+"""How much surface each 2 x 2 x 2 neighborhood carries, and how it is numbered.
 
 A surface lives on the corners between voxels. The code of a corner has one bit for each of the
 voxels around it, the highest for the voxel before the corner on all axes, last axis fastest. The
@@ -9,13 +9,13 @@ spacing) or swapping inside and outside changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import permutations, product
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["corner_codes", "surfel_measures"]
+__all__ = ["reordered_codes", "surfel_measures"]
 
 _Vector = tuple[int, int, int]
 
@@ -39,7 +39,8 @@ _NORMALS_OF_CLASS: dict[int, tuple[_Vector, ...]] = {
 }
 
 
-def surfel_measures(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
+@lru_cache(maxsize=64)
+def surfel_measures(spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
     """Return the surface area (3-D, mm^2) or contour length (2-D, mm) of every corner code.
 
     Parameters
@@ -50,6 +51,7 @@ def surfel_measures(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
     Returns
     -------
     (256,) or (16,) float64 array
+        Not writeable: one array serves all calls.
 
     Examples
     --------
@@ -66,37 +68,31 @@ def surfel_measures(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
     faces = np.array((y * x, z * x, z * y))
     areas = np.zeros(256)
     for code, normals in _normals_of_code().items():
-        areas[code] = sum(np.linalg.norm(np.multiply(normal, faces)) for normal in normals) / 8
+        areas[code] = np.linalg.norm(np.array(normals) * faces, axis=1).sum() / 8
+    areas.flags.writeable = False
     return areas
 
 
-def corner_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return the code of every corner of a mask; voxels outside the array count as background.
+@cache
+def reordered_codes(order: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the code in array order for every code seen along axes in another order.
 
     Parameters
     ----------
-    mask : (z, y, x) or (y, x) bool array
+    order : (3,) int
+        Array axis of the first, second and third axis that a code was made along.
 
     Returns
     -------
-    uint8 array
-        One larger than the mask on each axis: element ``i`` is the corner between voxels ``i -
-        1`` and ``i``.
+    (256,) uint8 array
+
+    Examples
+    --------
+    >>> int(reordered_codes((2, 1, 0))[0b11110000]) == 0b10101010
+    True
     """
-    codes = mask.astype(np.uint8)
-    # One axis at a time: the bits of the earlier voxels go above those of the later ones.
-    for axis in reversed(range(mask.ndim)):
-        bits = 1 << (mask.ndim - 1 - axis)
-        shape = list(codes.shape)
-        shape[axis] += 1
-        paired = np.zeros(shape, np.uint8)
-        before = [slice(None)] * mask.ndim
-        after = list(before)
-        before[axis], after[axis] = slice(1, None), slice(None, -1)
-        np.left_shift(codes, bits, out=paired[tuple(before)])
-        paired[tuple(after)] |= codes
-        codes = paired
-    return codes
+    back = [order.index(axis) for axis in range(3)]
+    return np.array([_moved_code(code, back, (0, 0, 0)) for code in range(256)], np.uint8)
 
 
 @cache
@@ -132,4 +128,5 @@ def _contour_lengths(row_mm: float, column_mm: float) -> NDArray[np.float64]:
     lengths[[0b1100, 0b0011]] = column_mm
     lengths[[0b1010, 0b0101]] = row_mm
     lengths[[0b1001, 0b0110]] = 2 * half_diagonal
+    lengths.flags.writeable = False
     return lengths

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_metrics._arguments import checked_spacing, same_shape
+from flare_metrics._arguments import as_array, checked_spacing, same_shape
+from flare_metrics._arrays import array_module
+from flare_metrics._label_pair import LabelPair, label_pairs
 from flare_metrics.casts import cast_labels
+from flare_metrics.detection import DetectionScore, detection_score
 from flare_metrics.official import sets_all_to_zero, zero_scores
 from flare_metrics.overlap import dice_of_counts
 from flare_metrics.protocols import Label, Protocol, protocol
 from flare_metrics.scores import CaseScore, LabelScore, Presence
-from flare_metrics.surface import surface_dice
 
 __all__ = ["refuse_other_labels", "score_case", "score_missing"]
-
-_Box = tuple[slice, ...]
 
 
 def score_case(
@@ -28,17 +28,20 @@ def score_case(
     *,
     spacing_mm: Sequence[float],
     protocol: str | Protocol = "sound",
+    distances: bool = False,
 ) -> CaseScore:
     """Score every label of a protocol in one case.
 
     Parameters
     ----------
     prediction, reference : (z, y, x) or (y, x) integer array
-        Label maps on the same grid. Not modified.
+        Label maps on the same grid, NumPy or CuPy. Not modified.
     spacing_mm : (3,) or (2,) float
         Voxel size in array order, > 0.
     protocol : str or Protocol
         Name or value; see `flare_metrics.protocols`.
+    distances : bool
+        Find HD95 and ASSD too.
 
     Returns
     -------
@@ -54,8 +57,9 @@ def score_case(
 
     Notes
     -----
-    Each array is read once to find where the labels lie; all else happens in the box around a
-    label. A label absent in one of the two scores DSC = NSD = 0.
+    Each array is looked at once for all labels; after that, work and memory grow with the
+    surfaces. A label absent in one of the two scores DSC = NSD = 0, and its distances are
+    infinite. ``z_crop`` needs three axes.
 
     Examples
     --------
@@ -68,9 +72,9 @@ def score_case(
     (0.9333, 1.0, 'both')
     """
     rules = _protocol(protocol)
-    maps = tuple(
-        _label_map(cast_labels(np.asarray(array), rules.cast), name)
-        for array, name in ((prediction, "prediction"), (reference, "reference"))
+    maps = (
+        _label_map(cast_labels(as_array(prediction), rules.cast), "prediction"),
+        _label_map(cast_labels(as_array(reference), rules.cast), "reference"),
     )
     same_shape(*maps)
     spacing = checked_spacing(spacing_mm, maps[0].ndim)
@@ -78,11 +82,8 @@ def score_case(
         refuse_other_labels(array, name, rules)
     if sets_all_to_zero(maps[0], rules):
         return zero_scores(*maps, spacing_mm=spacing, protocol=rules)
-    boxes = tuple(_boxes_of_labels(array, rules) for array in maps)
-    scores = [
-        _score_label(maps, (boxes[0].get(label.id), boxes[1].get(label.id)), spacing, label, rules)
-        for label in rules.labels
-    ]
+    pairs = label_pairs(*maps, spacing_mm=spacing, ids=[label.id for label in rules.labels])
+    scores = [_score_label(pairs[label.id], label, rules, distances) for label in rules.labels]
     return CaseScore(rules.name, tuple(scores))
 
 
@@ -92,6 +93,7 @@ def score_missing(
     spacing_mm: Sequence[float],
     protocol: str | Protocol = "sound",
     reason: str = "no prediction",
+    distances: bool = False,
 ) -> CaseScore:
     """Score a case whose prediction is missing or cannot be used.
 
@@ -105,6 +107,8 @@ def score_missing(
         Its ``missing_prediction`` decides: 0 for every label of the reference, or no scores.
     reason : str
         Written where there are no scores.
+    distances : bool
+        Give the missing labels their distance, which is infinite.
 
     Examples
     --------
@@ -131,6 +135,8 @@ def score_missing(
                 nsd=score,
                 reference_ml=volume,
                 reason=unscored if math.isnan(score) else "",
+                hd95_mm=math.inf if distances and score == 0 else math.nan,
+                assd_mm=math.inf if distances and score == 0 else math.nan,
             )
         )
     return CaseScore(rules.name, tuple(scores))
@@ -141,7 +147,6 @@ def _protocol(value: str | Protocol) -> Protocol:
 
 
 def _label_map(array: NDArray[Any], name: str) -> NDArray[Any]:
-    array = np.asarray(array)
     if array.dtype == np.bool_:
         return array.view(np.uint8)
     if not np.issubdtype(array.dtype, np.integer):
@@ -156,10 +161,11 @@ def refuse_other_labels(array: NDArray[Any], name: str, rules: Protocol) -> None
     if rules.other_labels == "zero" and name == "prediction":
         return
     known = {0, *(label.id for label in rules.labels)}
-    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    high = int(array.max()) if array.size else 0
+    low = 0 if array.dtype.kind == "u" or not array.size else int(array.min())
     if set(range(low, high + 1)) <= known:
         return
-    other = [int(value) for value in np.unique(array) if int(value) not in known]
+    other = [int(value) for value in array_module(array).unique(array) if int(value) not in known]
     if other:
         raise ValueError(
             f"{name} must hold only labels of protocol {rules.name}, found {_listed(other)}; "
@@ -171,107 +177,74 @@ def _listed(values: list[int]) -> str:
     return ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
 
 
-def _boxes_of_labels(array: NDArray[Any], rules: Protocol) -> dict[int, _Box]:
-    from scipy.ndimage import find_objects
-
-    if array.size == 0:
-        return {}
-    highest = max(label.id for label in rules.labels)
-    if array.dtype.itemsize < 4 or array.dtype == np.int32:
-        found = find_objects(array, highest)
-    else:
-        # find_objects works in C int, where a large 64-bit value would wrap onto a label.
-        found = find_objects(
-            np.where((array > 0) & (array <= highest), array, 0).astype(np.int32), highest
-        )
-    return {label: box for label, box in enumerate(found, 1) if box is not None}
-
-
-def _score_label(
-    maps: tuple[NDArray[Any], ...],
-    boxes: tuple[_Box | None, _Box | None],
-    spacing: tuple[float, ...],
-    label: Label,
-    rules: Protocol,
-) -> LabelScore:
-    masks = tuple(
-        array[box] == label.id if box else np.zeros((0,) * array.ndim, bool)
-        for array, box in zip(maps, boxes, strict=True)
-    )
-    voxel_ml = math.prod(spacing) / 1000 if len(spacing) == 3 else 0.0
-    volumes = [float(np.count_nonzero(mask)) * voxel_ml for mask in masks]
-    dsc = nsd = 0.0
+def _score_label(pair: LabelPair, label: Label, rules: Protocol, distances: bool) -> LabelScore:
+    volumes = pair.volumes_ml
+    dsc, nsd, hd95, assd = 0.0, 0.0, math.nan, math.nan
     reason = ""
-    if boxes[0] and boxes[1]:
-        joint = _scored_box(boxes[0], boxes[1], label, rules)
-        if joint is None:
+    if pair.in_both:
+        scored = pair
+        if label.id in rules.z_crop_labels and rules.z_crop != "none":
+            scored = pair.on_slices_of_reference(drop_last=rules.z_crop == "half-open")
+        if scored.reference is None:
             dsc = nsd = math.nan
             reason = "reference on a single slice: the official script stops here"
         else:
-            dsc, nsd = _agreement(
-                maps[0][joint] == label.id, maps[1][joint] == label.id, spacing, label, rules
-            )
-    elif not boxes[0] and not boxes[1]:
-        if rules.both_empty == "one":
-            dsc = nsd = 1.0
-        else:
-            dsc = nsd = math.nan
-            reason = "absent in both"
+            dsc, nsd, hd95, assd = _agreement(scored, label, rules, distances)
+            if math.isnan(nsd):
+                dsc, reason = math.nan, "no surface but on the edge of the array"
+    elif pair.in_neither:
+        dsc = nsd = 1.0 if rules.both_empty == "one" else math.nan
+        reason = "" if rules.both_empty == "one" else "absent in both"
+    elif distances:
+        hd95 = assd = math.inf
     return LabelScore(
         id=label.id,
         name=label.name,
         kind=label.kind,
-        presence=_presence(bool(boxes[0]), bool(boxes[1])),
+        presence=_presence(pair),
         dsc=dsc,
         nsd=nsd,
         prediction_ml=volumes[0],
         reference_ml=volumes[1],
         reason=reason,
+        hd95_mm=hd95,
+        assd_mm=assd,
+        detection=_detection(pair, label, rules),
     )
 
 
-def _presence(predicted: bool, referenced: bool) -> Presence:
-    if predicted:
-        return "both" if referenced else "prediction only"
-    return "reference only" if referenced else "neither"
-
-
-def _scored_box(prediction: _Box, reference: _Box, label: Label, rules: Protocol) -> _Box | None:
-    """Return the box around both, cut in z where the protocol says so; None if that is empty."""
-    box = [
-        slice(min(a.start, b.start), max(a.stop, b.stop))
-        for a, b in zip(prediction, reference, strict=True)
-    ]
-    if label.id in rules.z_crop_labels and rules.z_crop != "none":
-        stop = reference[0].stop - (1 if rules.z_crop == "half-open" else 0)
-        if stop == reference[0].start:
-            return None
-        box[0] = slice(reference[0].start, stop)
-    return tuple(box)
+def _presence(pair: LabelPair) -> Presence:
+    if pair.prediction is None:
+        return "neither" if pair.reference is None else "reference only"
+    return "prediction only" if pair.reference is None else "both"
 
 
 def _agreement(
-    prediction: NDArray[np.bool_],
-    reference: NDArray[np.bool_],
-    spacing: tuple[float, ...],
-    label: Label,
-    rules: Protocol,
-) -> tuple[float, float]:
-    common = int(np.count_nonzero(prediction & reference))
-    dsc = dice_of_counts(
-        common, int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
-    )
+    pair: LabelPair, label: Label, rules: Protocol, distances: bool
+) -> tuple[float, float, float, float]:
+    """Return DSC, NSD, HD95 and ASSD of a label that the reference holds."""
+    dsc = dice_of_counts(*pair.counts)
+    if pair.prediction is None:
+        nsd, far = 0.0, math.inf if distances else math.nan
+        return dsc, nsd, far, far
+    hd95 = assd = math.nan
+    surfaces = pair.surfaces(rules.edge)
+    if surfaces is None:
+        return dsc, math.nan, hd95, assd
+    if distances:
+        # First, so that NSD needs no search of its own.
+        hd95, assd = surfaces.hausdorff(95.0), surfaces.mean_distance("symmetric")
     if rules.nsd_threshold is not None and dsc < rules.nsd_threshold:
         nsd = 0.0
     else:
-        nsd = surface_dice(
-            prediction,
-            reference,
-            spacing_mm=spacing,
-            tolerance_mm=label.tolerance_mm,
-            tie=rules.tie,
-        )
+        nsd = surfaces.surface_dice(label.tolerance_mm, rules.tie)
     if rules.decimals is not None:
         # NumPy's rounding, as in the official scripts: Python's own may differ in the last digit.
         dsc, nsd = (float(np.round(value, rules.decimals)) for value in (dsc, nsd))
-    return dsc, nsd
+    return dsc, nsd, hd95, assd
+
+
+def _detection(pair: LabelPair, label: Label, rules: Protocol) -> DetectionScore | None:
+    if label.kind != "lesion" or rules.detection == "none":
+        return None
+    return detection_score(*pair.masks(), spacing_mm=pair.spacing_mm, rule=rules.detection)

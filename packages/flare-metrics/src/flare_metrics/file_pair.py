@@ -94,6 +94,7 @@ def score_pair_or_row(pair: Pair, options: Options) -> CaseResult:
                 spacing_mm=true.grid.spacing_mm,
                 protocol=options.protocol,
                 reason=str(error),
+                distances=options.distances,
             )
         except Exception as error:
             return replace(row, error=error_record(error))
@@ -178,7 +179,7 @@ def _score(
                 reference.array,
                 spacing_mm=spacing,
                 protocol=rules,
-                **({"distances": True} if options.distances else {}),
+                distances=options.distances,
             )
     except ValueError as error:
         raise LabelError(path, str(error), kind="other-labels") from error

@@ -41,7 +41,7 @@ class Label:
     Parameters
     ----------
     id : int
-        Its value in label maps, > 0.
+        Its value in label maps, in [1, 65535].
     name : str
         Its name in words.
     tolerance_mm : float
@@ -59,8 +59,8 @@ class Label:
     kind: Literal["organ", "lesion"] = "organ"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.id, int) or self.id < 1:
-            raise ValueError(f"id of a label must be an integer > 0, got {self.id!r}")
+        if not isinstance(self.id, int) or not 1 <= self.id <= 65535:
+            raise ValueError(f"id of a label must be an integer in [1, 65535], got {self.id!r}")
         if not (math.isfinite(self.tolerance_mm) and self.tolerance_mm >= 0):
             raise ValueError(
                 f"tolerance_mm of {self.name} must be a number >= 0, got {self.tolerance_mm!r}"
