@@ -158,7 +158,7 @@ def all_scores(a, b, definition, edge, spacing=SPACING):
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(PAIRS, RULES)
 def test_exchange_flips_and_axis_order_change_nothing(pair, rules):
     a, b = pair
@@ -177,7 +177,7 @@ def test_exchange_flips_and_axis_order_change_nothing(pair, rules):
         assert same(all_scores(*moved, definition, edge, SPACING[list(order)]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     PAIRS,
     st.sampled_from(["area", "voxel", "voxel-pooled"]),
@@ -195,7 +195,7 @@ def test_padding_and_cropping_change_nothing(pair, definition, width):
         assert cropped == pytest.approx(scores, rel=1e-9, nan_ok=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(PAIRS, st.sampled_from(["surface", "ignore"]))
 def test_identical_masks_are_no_distance_apart(pair, edge):
     mask = pair[0] | pair[1]
@@ -210,7 +210,7 @@ LABEL_MAPS = hnp.array_shapes(min_dims=3, max_dims=3, max_side=6).flatmap(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(LABEL_MAPS, st.permutations([1, 2, 3, 4]))
 def test_the_order_of_labels_changes_nothing(maps, order):
     def rules(ids):

@@ -147,7 +147,7 @@ def voxel_distances(number):
     return apart.min(axis=1), apart.min(axis=0)
 
 
-@pytest.mark.parametrize("percentile", PERCENTILES)
+@pytest.mark.parametrize("percentile", [50.0, 95.0, 100.0])
 def test_hausdorff_of_voxels_is_the_larger_percentile(percentile):
     for number, (kind, prediction, reference, spacing) in enumerate(corpus()):
         there, back = voxel_distances(number)
