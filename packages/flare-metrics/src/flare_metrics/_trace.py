@@ -78,7 +78,7 @@ def _slab(stored: NDArray[Any], first: int, planes: int) -> _Slab | None:
     xp = array_module(stored)
     low, high = max(first - 1, 0), min(first + planes, stored.shape[0])
     part = stored[low:high]
-    used = xp.bitwise_or.reduce(part, axis=0) != 0
+    used = part.max(axis=0) != 0
     rows, columns = (xp.flatnonzero(used.any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return None
