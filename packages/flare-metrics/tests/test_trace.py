@@ -27,7 +27,8 @@ def peers_codes(mask):
 def as_codes(surface):
     if surface is None:
         return {}
-    codes = dict(zip(zip(*surface.corners.tolist(), strict=True), surface.codes.tolist()))
+    corners = zip(*surface.corners.tolist(), strict=True)
+    codes = dict(zip(corners, surface.codes.tolist(), strict=True))
     assert len(codes) == surface.size
     return codes
 

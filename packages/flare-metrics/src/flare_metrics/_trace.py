@@ -58,6 +58,8 @@ def trace_surfaces(labels: NDArray[Any]) -> dict[int, Surface]:
         All labels that occur. A map of one slice has a surface on its first plane of corners as
         on its second.
     """
+    if labels.size == 0:
+        return {}
     order = tuple(int(axis) for axis in np.argsort([-abs(step) for step in labels.strides]))
     stored = labels.transpose(order)
     depth, planes = _slab_depth(stored), stored.shape[0] + 1

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flare_metrics._arrays import array_module
 from flare_metrics.protocols import Label, Protocol
 from flare_metrics.scores import CaseScore, LabelScore, Presence
 
@@ -36,7 +37,8 @@ def sets_all_to_zero(prediction: NDArray[Any], protocol: Protocol) -> bool:
     low, high = int(prediction.min()), int(prediction.max())
     if set(range(low, high + 1)) <= known:
         return False
-    return bool((~np.isin(prediction, sorted(known))).any())
+    xp = array_module(prediction)
+    return bool((~xp.isin(prediction, xp.asarray(sorted(known)))).any())
 
 
 def zero_scores(
@@ -138,7 +140,7 @@ def _on_the_same_slices(maps: _Maps, label: Label, protocol: Protocol) -> NDArra
 
 def _volumes(maps: _Maps, label: Label, spacing_mm: Sequence[float]) -> tuple[float, float]:
     voxel_ml = math.prod(float(length) for length in spacing_mm) / 1000
-    predicted, true = (float(np.count_nonzero(array == label.id)) * voxel_ml for array in maps)
+    predicted, true = (float((array == label.id).sum()) * voxel_ml for array in maps)
     return predicted, true
 
 
