@@ -11,15 +11,15 @@ from flare_metrics.efficiency.levels import Level
 from flare_metrics.efficiency.measurement import Measurement
 from flare_metrics.efficiency.samples import Samples
 
-__all__ = ["curves_svg"]
+__all__ = ["CURVES_STYLE", "curves_svg"]
 
 _WIDTH, _PANEL, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 200, 58, 14, 36, 34
 # Of a character of the legend, about.
 _LETTER = 7.2
 _MOST_POINTS = 600
 
-_STYLE = """
-.flare-curves{background:#fff;font:13px system-ui,sans-serif}
+CURVES_STYLE = """
+.flare-curves{width:100%;max-width:520px;background:#fff;font:13px system-ui,sans-serif}
 .flare-curves text{fill:#333}
 .flare-curves .head{font-weight:600;font-size:14px}
 .flare-curves .grid{stroke:#ddd}
@@ -27,13 +27,14 @@ _STYLE = """
 .flare-curves polyline{fill:none;stroke-width:1.6;stroke-linejoin:round}
 .flare-curves .whole{stroke:#0072b2}.flare-curves text.whole{fill:#0072b2;stroke:none}
 .flare-curves .tree{stroke:#b34a00}.flare-curves text.tree{fill:#b34a00;stroke:none}
-@media (prefers-color-scheme:dark){
+@media screen and (prefers-color-scheme:dark){
 .flare-curves{background:#16181c}
 .flare-curves text{fill:#ddd}
 .flare-curves .grid{stroke:#3a3d44}
 .flare-curves .whole{stroke:#56b4e9}.flare-curves text.whole{fill:#56b4e9}
 .flare-curves .tree{stroke:#f0a050}.flare-curves text.tree{fill:#f0a050}
 }"""
+"""The style sheet within each picture, by whose checksum a page can allow it."""
 
 
 class _Line(NamedTuple):
@@ -83,8 +84,8 @@ def curves_svg(measurement: Measurement, *, title: str = "") -> str:
     seconds = f"{measurement.time_s:.2f} s"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="flare-curves" role="img" '
-        f'viewBox="0 0 {_WIDTH} {height}" style="max-width:{_WIDTH}px;width:100%">'
-        f"<title>{escape(title)}: memory and load over time</title><style>{_STYLE}</style>"
+        f'viewBox="0 0 {_WIDTH} {height}">'
+        f"<title>{escape(title)}: memory and load over time</title><style>{CURVES_STYLE}</style>"
         f'<text class="head" x="{_LEFT}" y="20">{escape(title)}: {seconds}</text>'
         + "".join(body)
         + "</svg>\n"
