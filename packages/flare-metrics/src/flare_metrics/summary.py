@@ -56,7 +56,7 @@ def summarize(result: FolderScore) -> dict[str, Any]:
     exist is None. Distances may be infinite, which is counted in ``infinite``: then ``mean`` and
     ``ci95`` are None, ``finite_mean`` and ``finite_ci95`` are those of the others, and the median
     takes infinity as a value, written ``"Infinity"``. A protocol that rounds rounds means;
-    medians, intervals and distances never are. 26 columns of 4000 cases take 1.5 s.
+    medians, intervals and distances never are. 28 columns of 4000 cases take 0.9 s.
     """
     rules = result.protocol
     columns = _columns(result)
