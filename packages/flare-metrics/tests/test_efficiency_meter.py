@@ -17,6 +17,7 @@ import pytest
 import flare_metrics.efficiency
 from flare_metrics.efficiency import measure_efficiency, read_log
 from flare_metrics.efficiency import meter as meter_module
+from flare_metrics.efficiency._processes import LinuxReader
 from flare_metrics.efficiency._sampler import Sampler
 from flare_metrics.efficiency.meter import SamplingProcess
 
@@ -73,11 +74,13 @@ def test_an_earlier_peak_is_not_of_this_block():
 @linux
 def test_children_count_and_the_sampling_process_does_not():
     code = "b = bytearray(100 << 20); import time; time.sleep(0.3)"
+    # Pools of workers leave a process behind that watches their resources.
+    others = len(LinuxReader().tree([os.getpid()]).pids) - 1
     with measure_efficiency(gpu="none", interval_s=0.05) as meter:
         alone = meter
         subprocess.run([sys.executable, "-c", code], check=True)
     result = alone.measurement
-    assert result.processes == 2
+    assert result.processes - others == 2
     assert 100 < result.tree_ram_mib.above_baseline < 160
 
 

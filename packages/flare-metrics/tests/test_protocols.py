@@ -98,7 +98,7 @@ LABEL = '[[labels]]\nid = 1\nname = "a"\ntolerance_mm = 1.0\n'
         ('tie = "loose"\n' + LABEL, "tie must be one of relative, strict, got 'loose'"),
         ("z_crop_labels = [9]\n" + LABEL, r"z_crop_labels must be ids of labels, got \[9\]"),
         (LABEL.replace("1.0", "-1.0"), "tolerance_mm of a must be a number >= 0"),
-        (LABEL.replace("id = 1", "id = 0"), "id of a label must be an integer > 0"),
+        (LABEL.replace("id = 1", "id = 0"), "id of a label must be an integer in"),
         (LABEL + 'kind = "tube"\n', "kind of a must be"),
         ("[[labels]\n", "not a protocol"),
     ],
