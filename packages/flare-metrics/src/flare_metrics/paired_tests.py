@@ -14,6 +14,7 @@ __all__ = [
     "PERMUTATIONS",
     "PairedTest",
     "holm",
+    "rank_biserial",
     "sign_flip_test",
     "sign_flip_tests",
     "signed_rank_test",
@@ -140,6 +141,21 @@ def sign_flip_tests(table: ArrayLike, *, permutations: int = PERMUTATIONS) -> li
         float(share) if any_known else math.nan
         for share, any_known in zip(shares, known.any(axis=0), strict=True)
     ]
+
+
+def rank_biserial(differences: ArrayLike) -> float:
+    """Return the effect size of the signed-rank test: positive minus negative ranks over both.
+
+    Examples
+    --------
+    >>> rank_biserial([1, 2, 3, -4]), rank_biserial([0.0])
+    (0.2, nan)
+    """
+    array = np.asarray(differences, float)
+    array = array[~np.isnan(array)]
+    ranks = _doubled_ranks(np.abs(array))[array != 0]
+    signs = np.sign(array[array != 0])
+    return float((signs * ranks).sum() / ranks.sum()) if len(ranks) else math.nan
 
 
 def smallest_p(differences: ArrayLike) -> float:
