@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flare_metrics._arrays import on_host
+from flare_metrics._connected import connected_numbers
 
 __all__ = ["Components", "checked_connectivity", "components", "shared_voxels"]
 
@@ -154,12 +155,7 @@ def _meeting(
 
 def _merged(numbers: _Integers, first: _Integers, second: _Integers) -> _Integers:
     """Return the numbers of components when pairs of runs are joined."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     if not first.size:
         return numbers
     size = int(numbers.max()) + 1
-    pairs = np.ones(first.size, bool), (numbers[first], numbers[second])
-    _, joined = connected_components(coo_matrix(pairs, shape=(size, size)), directed=False)
-    return np.asarray(joined, np.int64)[numbers]
+    return connected_numbers(numbers[first], numbers[second], size)[numbers]

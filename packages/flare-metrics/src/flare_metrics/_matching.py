@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flare_metrics._components import Components, shared_voxels
+from flare_metrics._connected import connected_numbers
 
 __all__ = ["matched"]
 
@@ -46,16 +47,10 @@ def matched(
 
 def _groups(rows: NDArray[Any], columns: NDArray[Any]) -> Iterator[NDArray[np.intp]]:
     """Yield the candidate pairs in groups that share no lesion."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     if not rows.size:
         return
     size = int(rows.max()) + 1
-    nodes = size + int(columns.max()) + 1
-    graph = coo_matrix((np.ones(rows.size, bool), (rows, columns + size)), shape=(nodes, nodes))
-    _, numbers = connected_components(graph, directed=False)
-    group = numbers[rows]
+    group = connected_numbers(rows, columns + size, size + int(columns.max()) + 1)[rows]
     order = np.argsort(group, kind="stable")
     yield from np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
 
@@ -64,10 +59,10 @@ def _best(
     rows: NDArray[Any], columns: NDArray[Any], iou: NDArray[np.float64], which: NDArray[np.intp]
 ) -> list[int]:
     """Return the candidates that make the most pairs, then the largest sum of IoU."""
-    from scipy.optimize import linear_sum_assignment
-
     if rows.size == 1:
         return [int(which[0])]
+    from scipy.optimize import linear_sum_assignment
+
     row_of, row = np.unique(rows, return_inverse=True)
     column_of, column = np.unique(columns, return_inverse=True)
     value = np.zeros((row_of.size, column_of.size))
