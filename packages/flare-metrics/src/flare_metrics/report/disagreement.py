@@ -58,16 +58,16 @@ def label_codes(array: NDArray[Any], ids: Iterable[int]) -> Codes:
         return np.zeros(array.shape, np.uint16)
     low, high = int(array.min()), int(array.max())
     if high - low >= _LARGEST_TABLE:
-        codes = np.zeros(array.shape, np.uint16)
+        sparse = np.zeros(array.shape, np.uint16)
         for code, label in enumerate(known, 1):
-            codes[array == label] = code
-        return codes
+            sparse[array == label] = code
+        return sparse
     table = np.zeros(high - low + 1, np.uint16)
     for code, label in enumerate(known, 1):
         if low <= label <= high:
             table[label - low] = code
     places = array if low == 0 else np.asarray(array, np.int64) - low
-    codes = table[places]
+    codes: Codes = table[places]
     return codes
 
 

@@ -11,15 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from flare_metrics.report.contours import Line, dashes, draw_lines, outlines
 from flare_metrics.report.disagreement import Codes
-from flare_metrics.report.palette import Color
+from flare_metrics.report.palette import FILL, GROUND, Color, dimmed, pale
 
 __all__ = ["PanelScale", "draw_panel", "stacked"]
 
 # Lines are drawn larger and shrunk, which smooths them.
 _OVER = 2
-_GROUND: Color = (22, 24, 28)
 _INK: Color = (240, 240, 240)
-_FONT_PX, _LINE_PX, _DASH_PX, _GAP_PX = 18, 2, 7, 6
+_FONT_PX, _LINE_PX, _DASH_PX, _GAP_PX = 17, 2, 7, 6
 _BAR_MM = 50.0
 
 
@@ -105,7 +104,7 @@ def stacked(pictures: Sequence[Image.Image], legend: Sequence[tuple[str, Color]]
     places = _flow([font.getlength(name) for name, *_ in entries], width - 2 * gap)
     row_px = _FONT_PX + 10
     rows = places[-1][1] + 1
-    result = Image.new("RGB", (width, height + 2 * gap + rows * row_px + gap), _GROUND)
+    result = Image.new("RGB", (width, height + 2 * gap + rows * row_px + gap), GROUND)
     left = gap
     for picture in pictures:
         result.paste(picture, (left, gap + (height - picture.height) // 2))
@@ -134,9 +133,8 @@ def _flow(lengths: Sequence[float], width: float) -> list[tuple[float, int]]:
 
 
 def _filled(reference: Codes, colors: Sequence[Color]) -> Image.Image:
-    ground = np.array(_GROUND, float)
-    table = np.array([ground, *(0.72 * ground + 0.28 * np.array(color) for color in colors)])
-    return Image.fromarray(table[reference].round().astype(np.uint8))
+    table = np.array([GROUND, *(dimmed(color, FILL) for color in colors)], np.uint8)
+    return Image.fromarray(table[reference])
 
 
 def _draw_outline(
@@ -149,15 +147,10 @@ def _draw_outline(
             for line in lines
             for piece in dashes(line, dash=_DASH_PX * _OVER, gap=_GAP_PX * _OVER)
         ]
-        color = _pale(color)
+        color = pale(color)
     # A dark rim keeps the line visible on bright bone.
     draw_lines(draw, lines, color=(0, 0, 0, 150), width=width + 2 * _OVER)
     draw_lines(draw, lines, color=(*color, 255), width=width)
-
-
-def _pale(color: Color) -> Color:
-    red, green, blue = (round(255 - 0.45 * (255 - part)) for part in color)
-    return red, green, blue
 
 
 def _write_notes(

@@ -63,8 +63,10 @@ def header(result: FolderScore, summary: Mapping[str, Any]) -> Html:
         "header",
         element("p", "flare-metrics", class_="brand"),
         element("h1", f"Scores of {number} {'case' if number == 1 else 'cases'}"),
-        element("p", "Protocol ", element("b", rules.name), f" - {rules.title or 'custom'}"),
+        element("p", "Protocol ", element("b", rules.title or rules.name)),
         element("dl", *means, *counts, class_="tiles"),
+        _definitions(summary["definitions"]),
+        *_quirks(rules),
     )
 
 
@@ -118,29 +120,41 @@ def faults_section(result: FolderScore) -> Html | None:
     )
 
 
-def rules_section(result: FolderScore, summary: Mapping[str, Any]) -> Html:
-    """Return the definitions of the numbers and every rule of the protocol."""
-    known = summary["definitions"]
-    definitions = [
-        part
-        for metric, (name, words) in _DEFINITIONS.items()
-        if metric in known
-        for part in (element("dt", name), element("dd", words))
+def rules_section(result: FolderScore) -> Html:
+    """Return every rule of the protocol."""
+    items = [
+        element("li", words, class_="quirk" if departs else None)
+        for words, departs in rules_in_words(result.protocol)
     ]
-    sentences = rules_in_words(result.protocol)
-    quirks = [element("li", words) for words, departs in sentences if departs]
-    rest = [element("li", words) for words, departs in sentences if not departs]
     return element(
         "section",
         element("h2", "How this was scored"),
-        element("dl", *definitions, class_="definitions"),
-        element("h3", "Quirks: where the protocol departs from sound scoring") if quirks else None,
-        element("ul", *quirks, class_="quirks") if quirks else None,
-        element("h3", "Rules" if not quirks else "Other rules"),
-        element("ul", *rest),
+        element("p", "Every rule of the protocol. Marked: it departs from sound scoring."),
+        element("ul", *items, class_="rules"),
         element("p", _tolerances(result.protocol), class_="small"),
         id="rules",
     )
+
+
+def _definitions(known: Mapping[str, str]) -> Html:
+    lines = [
+        element("li", element("b", name), ": ", words)
+        for metric, (name, words) in _DEFINITIONS.items()
+        if metric in known
+    ]
+    return element("ul", *lines, class_="definitions")
+
+
+def _quirks(rules: Protocol) -> list[Html]:
+    """Return what a reader must know before comparing these numbers with others."""
+    quirks = [words for words, departs in rules_in_words(rules) if departs]
+    if not quirks:
+        return []
+    return [
+        element("h2", "Quirks of this protocol"),
+        element("p", "Where it departs from sound scoring:"),
+        element("ul", *(element("li", words, class_="quirk") for words in quirks), class_="rules"),
+    ]
 
 
 def _tolerances(rules: Protocol) -> str:

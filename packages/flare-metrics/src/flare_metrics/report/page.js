@@ -29,10 +29,17 @@
 
   for (const table of document.querySelectorAll("table.sortable")) {
     for (const head of table.tHead.rows[0].cells) {
-      const button = document.createElement("button");
-      button.type = "button";
+      // Not a button: Chromium leaves those out of heads that it repeats on paper.
+      const button = document.createElement("span");
+      button.setAttribute("role", "button");
+      button.tabIndex = 0;
       button.append(...head.childNodes);
       button.addEventListener("click", () => sortBy(table, head));
+      button.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        sortBy(table, head);
+      });
       head.append(button);
     }
   }

@@ -85,7 +85,7 @@ def report_html(
         "lesions": lesions_section(result, summary),
         "efficiency": cost,
         "cases": cases_section(result),
-        "rules": rules_section(result, summary),
+        "rules": rules_section(result),
     }
     shown = {name: section for name, section in sections.items() if section is not None}
     links = [element("a", _TITLES[name], href=f"#{name}") for name in shown]

@@ -7,6 +7,8 @@ import io
 
 from PIL import Image
 
+from flare_metrics.report.palette import fixed_palette
+
 __all__ = ["DENSITY", "data_uri"]
 
 DENSITY = 1.5
@@ -14,11 +16,14 @@ DENSITY = 1.5
 
 # Thirty pictures must stay well below 5 MB as text, which takes a third more.
 _MOST_BYTES = 80_000
-_COLORS = (128, 64, 32, 16)
+_GRAYS = (142, 64, 32, 16)
 
 
 def data_uri(image: Image.Image) -> str:
-    """Return a picture as the address of a PNG, in as many colors as fit 80 kB.
+    """Return a picture as the address of a PNG, with as many grays as fit 80 kB.
+
+    The colors of labels are kept: a palette chosen by how often a color occurs would give thin
+    lines the gray of the scan around them.
 
     Examples
     --------
@@ -26,10 +31,12 @@ def data_uri(image: Image.Image) -> str:
     'data:image/png;base64,'
     """
     data = b""
-    for colors in _COLORS:
+    for grays in _GRAYS:
+        colors = [part for color in fixed_palette(grays) for part in color]
+        palette = Image.new("P", (1, 1))
+        palette.putpalette(colors)
         file = io.BytesIO()
-        few = image.quantize(colors, dither=Image.Dither.NONE)
-        few.save(file, "PNG", optimize=True)
+        image.quantize(palette=palette, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
         data = file.getvalue()
         if len(data) <= _MOST_BYTES:
             break

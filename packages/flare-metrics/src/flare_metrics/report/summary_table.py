@@ -1,108 +1,151 @@
-"""The table of means and medians, one row a label."""
+"""The tables of means and medians, one row a label."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from flare_metrics.report.markup import Html, element
 from flare_metrics.report.tabulation import head_row, rounded, scrolled_table
 
 __all__ = ["summary_section"]
 
-_METRICS = {"dsc": "DSC", "nsd": "NSD", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm"}
+_SCORES = {"dsc": "DSC", "nsd": "NSD"}
+_DISTANCES = {"hd95_mm": "HD95 mm", "assd_mm": "ASSD mm"}
 
-_Cell = tuple[object, Html | None]
-"""What a cell shows, and what stands below it."""
+
+class _Cell(NamedTuple):
+    head: str
+    text: str
+    below: str = ""
 
 
 def summary_section(summary: Mapping[str, Any]) -> Html:
     """Return the section with all labels of `summarize`, lesions of diseased cases apart."""
     labels = summary["labels"]
-    metrics = [metric for metric in _METRICS if any(metric in row for row in labels.values())]
-    heads = ["Label", "n"]
-    for metric in metrics:
-        heads += [f"{_METRICS[metric]} mean", f"{_METRICS[metric]} median"]
-    heads += ["Missed", "Wrongly predicted", "Not scored"]
-    rows = [_label_row(row, metrics, heads) for row in labels.values()]
-    rows += [_diseased_row(row, metrics, heads) for row in labels.values() if "diseased" in row]
-    organs = summary["organs"]
+    scores = [_row(name, _score_cells(row)) for name, row in _rows(labels)]
+    distances = [
+        _row(row["name"], _distance_cells(row))
+        for row in labels.values()
+        if any(metric in row for metric in _DISTANCES)
+    ]
     return element(
         "section",
         element("h2", "Labels"),
         element(
             "p",
-            "Mean with the 95 % interval of a bootstrap over cases below it, and median. Missed: "
-            "in the reference only. Wrongly predicted: in the prediction only.",
+            "Mean, below it the 95 % interval of a bootstrap over cases, and median. Missed: in "
+            "the reference only. Wrongly predicted: in the prediction only.",
         ),
-        scrolled_table("Scores by label", head_row(heads), rows, kind="stacked summary"),
+        _table("DSC and NSD by label", scores),
         element(
             "p",
             "Organs together: ",
-            "; ".join(_organ_words(organs, metric) for metric in ("dsc", "nsd")),
+            "; ".join(_organ_words(summary["organs"], metric) for metric in _SCORES),
             ".",
         ),
+        *_distance_parts(distances),
         id="labels",
     )
 
 
-def _label_row(row: Mapping[str, Any], metrics: list[str], heads: list[str]) -> Html:
-    cells: list[_Cell] = [(row["scored"], None)]
-    for metric in metrics:
-        cells += _metric_cells(row.get(metric, {}), metric)
-    cells += [(row["missed"], None), (row["wrongly_predicted"], None), (row["not_scored"], None)]
-    return _row(row["name"], cells, heads)
+def _rows(labels: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the labels, and behind each lesion its diseased cases."""
+    for row in labels.values():
+        yield row["name"], dict(row)
+        if "diseased" in row:
+            part = dict(row["diseased"])
+            part |= {"scored": part["cases"], "missed": row["missed"]}
+            yield f"{row['name']}, diseased cases only", part
 
 
-def _diseased_row(row: Mapping[str, Any], metrics: list[str], heads: list[str]) -> Html:
-    part = row["diseased"]
-    cells: list[_Cell] = [(part["cases"], None)]
-    for metric in metrics:
-        cells += _metric_cells(part.get(metric, {}), metric)
-    cells += [(row["missed"], None), ("", None), ("", None)]
-    return _row(f"{row['name']}, diseased cases only", cells, heads)
+def _distance_parts(rows: Sequence[Html]) -> list[Html]:
+    if not rows:
+        return []
+    return [
+        element(
+            "p",
+            "Distances are infinite where a label is missed or wrongly predicted: the mean is of "
+            "the others, the median takes infinity as a value.",
+        ),
+        _table("Distances by label", rows),
+    ]
 
 
-def _metric_cells(statistics: Mapping[str, Any], metric: str) -> list[_Cell]:
-    digits = 4 if metric in ("dsc", "nsd") else 2
+def _table(caption: str, rows: Sequence[Html]) -> Html:
+    heads = _HEADS[caption]
+    return scrolled_table(caption, head_row(["Label", *heads]), rows, kind="stacked summary")
+
+
+_HEADS = {
+    "DSC and NSD by label": (
+        "n", "DSC mean", "DSC median", "NSD mean", "NSD median",
+        "Missed", "Wrongly predicted", "Not scored",
+    ),
+    "Distances by label": (
+        "n", "HD95 mm mean", "HD95 mm median", "ASSD mm mean", "ASSD mm median", "Infinite",
+    ),
+}  # fmt: skip
+
+
+def _score_cells(row: Mapping[str, Any]) -> list[_Cell]:
+    cells = [_count("n", row, "scored")]
+    for metric, name in _SCORES.items():
+        cells += _metric_cells(row.get(metric, {}), name, digits=4)
+    return [
+        *cells,
+        _count("Missed", row, "missed"),
+        _count("Wrongly predicted", row, "wrongly_predicted"),
+        _count("Not scored", row, "not_scored"),
+    ]
+
+
+def _distance_cells(row: Mapping[str, Any]) -> list[_Cell]:
+    cells = [_count("n", row, "scored")]
+    for metric, name in _DISTANCES.items():
+        cells += _metric_cells(row.get(metric, {}), name, digits=2)
+    return [*cells, _count("Infinite", row.get("hd95_mm", {}), "infinite")]
+
+
+def _metric_cells(statistics: Mapping[str, Any], name: str, *, digits: int) -> list[_Cell]:
     mean, interval = statistics.get("mean"), statistics.get("ci95")
-    infinite = statistics.get("infinite", 0)
-    if infinite:
-        # The mean of infinite values says nothing; that of the others must say what it is.
+    if statistics.get("infinite"):
         mean, interval = statistics["finite_mean"], statistics["finite_ci95"]
-    below = []
+    below = ""
     if interval is not None:
-        below.append(f"{rounded(interval[0], digits)} to {rounded(interval[1], digits)}")
-    if infinite:
-        below.append(f"without {infinite} infinite")
-    extra = element("small", ", ".join(below)) if below else None
-    return [(rounded(mean, digits), extra), (rounded(statistics.get("median"), digits), None)]
+        below = f"{rounded(interval[0], digits)} to {rounded(interval[1], digits)}"
+    return [
+        _Cell(f"{name} mean", rounded(mean, digits), below),
+        _Cell(f"{name} median", rounded(statistics.get("median"), digits)),
+    ]
 
 
-def _row(name: str, cells: list[_Cell], heads: list[str]) -> Html:
+def _count(head: str, row: Mapping[str, Any], key: str) -> _Cell:
+    return _Cell(head, str(row.get(key, "")))
+
+
+def _row(name: str, cells: Sequence[_Cell]) -> Html:
     return element(
         "tr",
         element("th", name, scope="row"),
         *(
             element(
                 "td",
-                text,
-                extra,
-                data_column=head,
-                data_value=text if extra is not None else None,
-                class_="none" if text == "" else None,
+                cell.text,
+                element("small", cell.below) if cell.below else None,
+                data_column=cell.head,
+                data_value=cell.text if cell.below else None,
             )
-            for (text, extra), head in zip(cells, heads[1:], strict=True)
+            for cell in cells
         ),
     )
 
 
 def _organ_words(organs: Mapping[str, Any], metric: str) -> str:
     row = organs[metric]
-    name = _METRICS[metric]
     mean = rounded(row["mean_of_label_means"]) or "none"
     interval = row["mean_of_label_means_ci95"]
-    words = f"mean of the labels' mean {name} {mean}"
+    words = f"mean of the labels' mean {_SCORES[metric]} {mean}"
     if interval is not None:
         words += f" (95 % interval {rounded(interval[0])} to {rounded(interval[1])})"
     return f"{words}, median over cases {rounded(row['median_of_case_means']) or 'none'}"

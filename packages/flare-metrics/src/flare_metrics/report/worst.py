@@ -103,13 +103,16 @@ def _picture(panel: Panel, pictures: CasePictures) -> Html:
 
 
 def _lines_legend() -> Html:
+    lines = (
+        (_line_sample(None), " reference: solid, color of the label"),
+        (_line_sample("5 4"), " prediction: dashed, paler"),
+    )
     return element(
-        "p",
-        _line_sample(None),
-        " reference: solid, color of the label ",
-        _line_sample("5 4"),
-        " prediction: dashed, paler. Striped: both run together.",
+        "ul",
+        *(element("li", *line) for line in lines),
+        element("li", "striped: both run together"),
         class_="legend",
+        aria_label="Lines",
     )
 
 
