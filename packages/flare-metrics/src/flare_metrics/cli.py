@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from flare_metrics.command import run_command
-from flare_metrics.commands import compare, labels, measure, score
+from flare_metrics.commands import compare, labels, measure, rank, score
 
 __all__ = ["main"]
 
 _PROGRAM = "flare-metrics"
-_SUBCOMMANDS = (score, compare, labels, measure)
+_SUBCOMMANDS = (score, compare, rank, labels, measure)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from flare_metrics.paired_tests import (
     smallest_p,
 )
 from flare_metrics.score_table import ScoreTable, distinct_names
+from flare_metrics.scoring_rules import notes_on_rules
 from flare_metrics.tables import COLUMN_ENDS
 
 __all__ = ["ORGANS", "compare_scores"]
@@ -79,7 +80,7 @@ def compare_scores(
     if test not in ("signed-rank", "sign-flip"):
         raise ValueError(f"test must be signed-rank or sign-flip, got {test!r}")
     named = distinct_names(list(tables))
-    notes = [*_notes_on_rules(named, mixed_rules), *_notes_on_labels(named)]
+    notes = [*notes_on_rules(named, mixed=mixed_rules), *_notes_on_labels(named)]
     differences = [
         difference
         for first, second in combinations(named, 2)
@@ -189,43 +190,6 @@ def _note(differences: _Floats) -> str:
     if len(known) > (changed := int(np.count_nonzero(known))):
         few += f", of which {changed} differ"
     return f"{few}: no test can be significant below 6 differing cases"
-
-
-def _notes_on_rules(tables: Sequence[ScoreTable], mixed_rules: bool) -> list[str]:
-    notes = []
-    unknown = [table.name for table in tables if table.rules is None]
-    if unknown:
-        notes.append(f"rules of scoring unknown, so not compared: {', '.join(unknown)}")
-    known = [(table.name, table.rules) for table in tables if table.rules is not None]
-    for name, rules in known[1:]:
-        unlike = _unlike(known[0][1], rules)
-        if unlike and not mixed_rules:
-            raise ValueError(
-                f"{known[0][0]} and {name} must be scored by the same rules, got {unlike}; "
-                "score again, or compare all the same by --mixed-rules"
-            )
-        if unlike:
-            notes.append(f"{known[0][0]} and {name} are scored differently: {unlike}")
-    return notes
-
-
-def _unlike(first: dict[str, Any], second: dict[str, Any]) -> str:
-    """Return what two scorings differ in; empty where nothing."""
-    if first["protocol"] != second["protocol"]:
-        return f"protocol {first['protocol']} and {second['protocol']}"
-    settings = first["settings"] or {}, second["settings"] or {}
-    changed = [
-        f"{name} {settings[0].get(name)} and {settings[1].get(name)}"
-        for name in dict.fromkeys([*settings[0], *settings[1]])
-        if settings[0].get(name) != settings[1].get(name)
-    ]
-    tolerances = first["tolerances"], second["tolerances"]
-    changed += [
-        f"tolerance of {label} {tolerances[0][label]:g} mm and {tolerances[1][label]:g} mm"
-        for label in tolerances[0]
-        if label in tolerances[1] and tolerances[0][label] != tolerances[1][label]
-    ]
-    return ", ".join(changed)
 
 
 def _notes_on_labels(tables: Sequence[ScoreTable]) -> list[str]:
