@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ class FolderScore:
         from flare_metrics.summary import write_results
 
         write_results(self, folder)
-        if report and find_spec("flare_metrics.report") is not None:
+        if report:
             from flare_metrics.report import write_report
 
             write_report(

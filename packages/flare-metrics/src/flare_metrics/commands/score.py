@@ -6,7 +6,6 @@ import argparse
 import json
 import math
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +152,7 @@ def _rules(arguments: argparse.Namespace) -> Protocol:
 
 def _report(result: FolderScore, arguments: argparse.Namespace) -> ExitCode:
     """Write the page; whatever happens to it, the tables are there already."""
-    if arguments.no_report or find_spec("flare_metrics.report") is None:
+    if arguments.no_report:
         return ExitCode.DONE
     try:
         from flare_metrics.report import write_report
