@@ -207,5 +207,12 @@ def test_a_missing_prediction_is_the_worst_or_unscored():
     worst = score_missing(reference, spacing_mm=SPACING)
     assert (worst[1].dsc, worst[1].nsd, worst[1].presence) == (0, 0, "reference only")
     assert (worst[2].scored, worst[2].reason) == (False, "absent in reference")
+    # Two lesions that nobody found, where the protocol matches lesions at all.
+    lesions = np.zeros((4, 5, 5), np.uint8)
+    lesions[0, 0, 0] = lesions[3, 4, 4] = 14
+    missed = score_missing(lesions, spacing_mm=SPACING)[14].detection
+    assert (missed.true_positives, missed.false_positives, missed.false_negatives) == (0, 0, 2)
+    assert worst[14].detection is None
+    assert score_missing(lesions, spacing_mm=SPACING, protocol="flare23")[14].detection is None
     official = score_missing(reference, spacing_mm=SPACING, protocol="flare23", reason="gone")
     assert (official[1].scored, official[1].reason) == (False, "gone")

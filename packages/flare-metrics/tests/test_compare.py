@@ -137,6 +137,20 @@ def test_distances_are_better_when_small_and_infinities_rank_last():
     assert math.isnan(flips.p) and flips.note == "no case has this score in both"
 
 
+def test_fewer_labels_leave_more_power():
+    comparison = compare_scores([FIRST, SECOND], metrics=["dsc"])
+    # Six cases give 0.031 at least, three tests need 0.017.
+    assert comparison.notes == (
+        "no difference can be significant: the smallest p that these cases can give is 0.031, and "
+        "3 tests need 0.017; compare more cases, or fewer labels and metrics",
+    )
+    alone = compare_scores([FIRST, SECOND], metrics=["dsc"], labels=["organs"])
+    assert [each.label for each in alone.differences] == ["organs"]
+    assert alone.notes == () and alone.differences[0].better == "new"
+    with pytest.raises(ValueError, match="columns of all tables, or organs, got \\['Lever'\\]"):
+        compare_scores([FIRST, SECOND], metrics=["dsc"], labels=["Liver", "Lever"])
+
+
 def test_sign_flips_are_an_option():
     liver = by_label(compare_scores([FIRST, SECOND], metrics=["dsc"], test="sign-flip"))["Liver"]
     assert liver.p == sign_flip_test([0.01, 0.02, 0.03, 0.04, 0.05, 0.06]) == 0.03125
@@ -183,17 +197,17 @@ def test_other_rules_are_refused_unless_asked_for():
         with pytest.raises(ValueError, match=f"by the same rules, got {text}; .*--mixed-rules"):
             compare_scores([FIRST, other], metrics=["dsc"])
         mixed = compare_scores([FIRST, other], metrics=["dsc"], mixed_rules=True)
-        assert mixed.notes == (f"old and other are scored differently: {text}",)
+        assert mixed.notes[0] == f"old and other are scored differently: {text}"
     unknown = table("unknown", SECOND.values["dsc"], rules=None)
     notes = compare_scores([FIRST, unknown], metrics=["dsc"]).notes
-    assert notes == ("rules of scoring unknown, so not compared: unknown",)
+    assert notes[0] == "rules of scoring unknown, so not compared: unknown"
 
 
 def test_labels_of_one_only_are_said():
     liver = table("liver only", FIRST.values["dsc"][:, :1])
     comparison = compare_scores([FIRST, liver], metrics=["dsc"])
     assert list(by_label(comparison)) == ["Liver", "organs"]
-    assert comparison.notes == ("liver only lacks Tumor",)
+    assert comparison.notes[0] == "liver only lacks Tumor"
 
 
 CASES = ["Name,Liver_DSC,Tumor_DSC,Liver_NSD,Tumor_NSD"]
@@ -214,7 +228,7 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert main(["compare", poor, good, "-o", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     assert "dsc: good minus poor" in printed.out and "<0.0001" in printed.out
-    assert "no case has this score in both" in printed.out
+    assert "none: no case has this score in both" in printed.out and "few:" not in printed.out
     assert "adjusted for 4 tests; 40 cases in all methods" in printed.out
     assert "rules of scoring unknown" in printed.err
     with (tmp_path / "out" / "comparison.csv").open(newline="") as file:
@@ -235,7 +249,8 @@ def test_the_command_says_what_is_left_out(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "a: cases that not all have: case2" in printed.err
     assert "dsc of Tumor: cases scored in one only, left out: 0 and 1" in printed.err
-    assert "n = 2, of which 0 differ: no test can be significant" in printed.out
+    assert "few: fewer than 6 cases differ, no test can be significant" in printed.out
+    assert "no difference can be significant: the smallest p" in printed.err
 
 
 def test_wrong_use_of_the_command_is_one_line(tmp_path, capsys):

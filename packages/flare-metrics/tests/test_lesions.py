@@ -40,6 +40,9 @@ def test_recalls_are_those_of_diseased_cases():
     recalls = case_recalls(SCORES)
     assert recalls[:2].tolist() == [0.25, 0]
     assert np.isnan(recalls[2:]).all()
+    # A missing prediction found nothing, even where nobody counted what there was to find.
+    assert case_recalls([SCORES[0], score("reference only")]).tolist() == [0.25, 0]
+    assert np.isnan(case_recalls([score("reference only")])).all()
 
 
 def test_healthy_cases_need_a_prediction():

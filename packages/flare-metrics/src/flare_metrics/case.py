@@ -137,6 +137,7 @@ def score_missing(
                 reason=unscored if math.isnan(score) else "",
                 hd95_mm=math.inf if distances and score == 0 else math.nan,
                 assd_mm=math.inf if distances and score == 0 else math.nan,
+                detection=_all_missed(reference, label, spacing_mm, rules) if score == 0 else None,
             )
         )
     return CaseScore(rules.name, tuple(scores))
@@ -242,6 +243,16 @@ def _agreement(
         # NumPy's rounding, as in the official scripts: Python's own may differ in the last digit.
         dsc, nsd = (float(np.round(value, rules.decimals)) for value in (dsc, nsd))
     return dsc, nsd, hd95, assd
+
+
+def _all_missed(
+    reference: NDArray[Any], label: Label, spacing_mm: Sequence[float], rules: Protocol
+) -> DetectionScore | None:
+    if label.kind != "lesion" or rules.detection == "none":
+        return None
+    mask = reference == label.id
+    empty = np.zeros_like(mask)
+    return detection_score(empty, mask, spacing_mm=spacing_mm, rule=rules.detection)
 
 
 def _detection(pair: LabelPair, label: Label, rules: Protocol) -> DetectionScore | None:

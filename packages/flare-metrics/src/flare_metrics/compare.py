@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -39,6 +40,7 @@ def compare_scores(
     tables: Sequence[ScoreTable],
     *,
     metrics: Sequence[str] = ("dsc", "nsd"),
+    labels: Sequence[str] = (),
     test: PairedTest = "signed-rank",
     mixed_rules: bool = False,
 ) -> Comparison:
@@ -50,6 +52,9 @@ def compare_scores(
         At least two.
     metrics : sequence of str
         Of ``dsc``, ``nsd``, ``hd95_mm``, ``assd_mm``.
+    labels : sequence of str
+        Only these, ``"organs"`` for the mean over them; all by default. Each one more costs the
+        others power, as p-values are adjusted for their number.
     test : {"signed-rank", "sign-flip"}
         Wilcoxon's signed-rank test with zeros after Pratt, which takes infinite distances as the
         largest (two infinite ones are equal); or the permutation test of the mean difference,
@@ -86,7 +91,11 @@ def compare_scores(
         for first, second in combinations(named, 2)
         for metric in metrics
         for difference in _differences(first, second, metric, test)
+        if not labels or difference.label in labels
     ]
+    unknown = sorted(set(labels) - {difference.label for difference in differences})
+    if unknown:
+        raise ValueError(f"labels must be columns of all tables, or organs, got {unknown}")
     adjusted = holm([difference.p for difference in differences])
     common = set.intersection(*(set(table.cases) for table in named))
     return Comparison(
@@ -98,7 +107,7 @@ def compare_scores(
             replace(difference, p_holm=float(p), better=_better(difference, float(p), test))
             for difference, p in zip(differences, adjusted, strict=True)
         ),
-        notes=tuple(notes),
+        notes=(*notes, *_notes_on_power(differences)),
     )
 
 
@@ -133,17 +142,19 @@ def _differences(
         p_values = [signed_rank_test(column) for column in tested.T]
     else:
         p_values = sign_flip_tests(tested)
+    counts = [_counts(scores[0][:, column], scores[1][:, column]) for column in range(len(rows))]
     return [
         Difference(
             first=first.name,
             second=second.name,
             metric=metric,
             label=label,
-            **_counts(scores[0][:, column], scores[1][:, column]),
+            **counts[column],
             mean_difference=_mean(finite_change[:, column]),
             ci95=intervals[column],
             p=p_values[column],
             rank_biserial=rank_biserial(tested[:, column]),
+            smallest_p=smallest_p(tested[:, column]) if counts[column]["pairs"] else math.nan,
             note=_note(tested[:, column]),
         )
         for column, label in enumerate(rows)
@@ -177,7 +188,7 @@ def _counts(first: _Floats, second: _Floats) -> dict[str, Any]:
 def _mean(values: _Floats) -> float:
     """Return the mean of what is no NaN; NaN of nothing, and where a value is infinite."""
     values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) and np.isfinite(values).all() else float("nan")
+    return float(values.mean()) if len(values) and np.isfinite(values).all() else math.nan
 
 
 def _note(differences: _Floats) -> str:
@@ -190,6 +201,21 @@ def _note(differences: _Floats) -> str:
     if len(known) > (changed := int(np.count_nonzero(known))):
         few += f", of which {changed} differ"
     return f"{few}: no test can be significant below 6 differing cases"
+
+
+def _notes_on_power(differences: Sequence[Difference]) -> list[str]:
+    """Say where so many tests are made of so few cases that none can be significant."""
+    tested = [each for each in differences if not math.isnan(each.p)]
+    if not tested:
+        return []
+    best = min(each.smallest_p for each in tested)
+    if best * len(tested) < ALPHA:
+        return []
+    return [
+        f"no difference can be significant: the smallest p that these cases can give is "
+        f"{best:.2g}, and {len(tested)} tests need {ALPHA / len(tested):.2g}; compare more cases, "
+        "or fewer labels and metrics"
+    ]
 
 
 def _notes_on_labels(tables: Sequence[ScoreTable]) -> list[str]:

@@ -39,6 +39,8 @@ class Difference:
         Pairs with an infinite distance in one or both: outside the mean, inside the test.
     p, p_holm : float
         Of the test, and adjusted for all differences of the comparison; NaN where there is none.
+    smallest_p : float
+        The smallest that the test can give on these pairs.
     rank_biserial : float
         Rank sum of the pairs where the second is larger minus that of the others, over both
         (Kerby 2014): -1 to 1; NaN where no pair differs.
@@ -61,6 +63,7 @@ class Difference:
     ci95: tuple[float, float] | None
     infinite: int
     p: float
+    smallest_p: float
     rank_biserial: float
     p_holm: float = math.nan
     better: str = ""

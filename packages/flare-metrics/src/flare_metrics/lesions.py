@@ -31,11 +31,19 @@ def diseased(scores: Sequence[LabelScore | None]) -> NDArray[np.bool_]:
 
 
 def case_recalls(scores: Sequence[LabelScore | None]) -> NDArray[np.float64]:
-    """Return the share of found lesions of every diseased case, NaN where there is none."""
-    recalls = [
-        score.detection.recall if score is not None and score.detection is not None else math.nan
-        for score in scores
-    ]
+    """Return the share of found lesions of every diseased case, NaN where there is none.
+
+    Without any prediction it is 0, whether or not lesions were matched.
+    """
+    matched = any(score is not None and score.detection is not None for score in scores)
+    recalls = []
+    for score in scores:
+        if score is None or not matched:
+            recalls.append(math.nan)
+        elif score.detection is not None:
+            recalls.append(score.detection.recall)
+        else:
+            recalls.append(0.0 if score.presence == "reference only" else math.nan)
     return np.where(diseased(scores), np.array(recalls, float), math.nan)
 
 

@@ -43,6 +43,13 @@ def add_parser(subcommands: Any) -> None:
         help="repeat for several; default: dsc and nsd",
     )
     add(
+        "--label",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="repeat for several, organs for their mean; default: all, for which p is adjusted",
+    )
+    add(
         "--test",
         choices=["signed-rank", "sign-flip"],
         default="signed-rank",
@@ -64,6 +71,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     comparison = compare_scores(
         [read_scores(path) for path in arguments.scores],
         metrics=tuple(dict.fromkeys(arguments.metric or ("dsc", "nsd"))),
+        labels=arguments.label,
         test=arguments.test,
         mixed_rules=arguments.mixed_rules,
     )
@@ -120,6 +128,10 @@ def _table(comparison: Comparison) -> str:
         f"test: {comparison.test}, two-sided; p Holm: adjusted for {count} tests; "
         f"{len(comparison.cases)} cases in all methods",
     ]
+    if any(each.note and each.pairs for each in comparison.differences):
+        lines.append("few: fewer than 6 cases differ, no test can be significant")
+    if any(not each.pairs for each in comparison.differences):
+        lines.append("none: no case has this score in both")
     return "\n".join(lines[1:])
 
 
@@ -130,7 +142,8 @@ def _row(each: Difference) -> str:
     interval = "-"
     if each.ci95 is not None:
         interval = f"{each.ci95[0]:+.{places}f} to {each.ci95[1]:+.{places}f}"
-    remarks = [each.better, each.note, f"{each.infinite} infinite" if each.infinite else ""]
+    few = "" if not each.note else "few" if each.pairs else "none"
+    remarks = [each.better, few, f"{each.infinite} infinite" if each.infinite else ""]
     tests = _p(each.p) + _p(each.p_holm)
     text = f"{each.label:16}{each.pairs:6}{means}{change}{interval:>20}{tests}"
     return f"{text}  {'; '.join(filter(None, remarks))}".rstrip()
