@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class ScoreTable:
 
     def with_name(self, name: str) -> ScoreTable:
         """Return the same scores under another name."""
-        return ScoreTable(**{**self.__dict__, "name": name})
+        return replace(self, name=name)
 
 
 def read_scores(path: Path) -> ScoreTable:
