@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from flare_metrics.case_result import CaseResult
@@ -20,6 +21,9 @@ from flare_metrics.resample import resampled
 
 __all__ = ["CasePictures", "case_pictures"]
 
+# Hounsfield units of soft tissue.
+_CT_WINDOW = (-160.0, 240.0)
+_DARKER_THAN_FAT = -200
 _IMAGE_SUFFIXES = ("_0000.nii.gz", ".nii.gz")
 _FAULTS = (UnreadableFileError, GridError, LabelError, ImportError, OSError, ValueError)
 
@@ -70,6 +74,7 @@ def case_pictures(case: CaseResult, rules: Protocol, *, images: Path | None) -> 
             names={label.id: label.name for label in rules.labels},
             image=scan,
             axes=axes,
+            window=_CT_WINDOW if scan is None else _window(scan),
         )
     except _FAULTS as error:
         return CasePictures(remark=f"No picture: {error}")
@@ -112,3 +117,12 @@ def _scan(case: CaseResult, grid: Grid, images: Path | None) -> tuple[NDArray[An
     if difference is not None:
         return None, f"No scan: {path.name} lies on another grid than the reference: {difference}."
     return scan, ""
+
+
+def _window(scan: NDArray[Any]) -> tuple[float, float]:
+    """Return the window of soft tissue for a CT, and most of the values of anything else."""
+    values = np.nan_to_num(scan[::3, ::3, ::3].astype(np.float32))
+    if values.min() < _DARKER_THAN_FAT:
+        return _CT_WINDOW
+    low, high = np.percentile(values, [1, 99]).tolist()
+    return low, max(high, low + 1)

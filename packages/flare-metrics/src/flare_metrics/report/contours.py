@@ -41,18 +41,17 @@ def outlines(mask: NDArray[np.bool_]) -> list[Line]:
     while sides:
         row, column, direction = start = next(iter(sides))
         points = []
-        while True:
-            sides.discard((row, column, direction))
+        while not points or (row, column, direction) != start:
             down, right = _STEPS[direction]
             points.append((row + down / 2, column + right / 2))
             row, column = row + down, column + right
             # Toward the mask first: that keeps bodies apart that share a corner.
-            turns = (direction + turn & 3 for turn in (1, 0, 3))
-            following = next((turn for turn in turns if (row, column, turn) in sides), None)
-            if following is None:
-                break
-            direction = following
-        assert (row, column) == start[:2]
+            turns = ((direction + turn) % 4 for turn in (1, 0, 3))
+            direction = next(turn for turn in turns if (row, column, turn) in sides)
+            # The start is left until it is reached again.
+            if (row, column, direction) != start:
+                sides.discard((row, column, direction))
+        sides.discard(start)
         lines.append(np.array([*points, points[0]]))
     return lines
 

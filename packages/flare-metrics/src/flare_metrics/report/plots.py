@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Dot", "kept_dots", "plots_section"]
 
-_MOST_DOTS, _LOWEST_DOTS = 300, 100
+_MOST_DOTS, _LOWEST_DOTS, _MANY_DOTS = 200, 20, 100
 _HEIGHT, _MIDDLE, _SPREAD = 34, 17, 11
 _STARTS = (0.9, 0.8, 0.5, 0.0)
 # Multiples of it never come near each other again, so neighbors do not cover one another.
@@ -77,8 +77,8 @@ def kept_dots(dots: Sequence[Dot]) -> list[Dot]:
     --------
     >>> row = [Dot(value / 1000, "", False) for value in range(1000)]
     >>> kept = kept_dots(row)
-    >>> len(kept), kept[99].value, kept[-1].value
-    (300, 0.099, 0.999)
+    >>> len(kept), kept[19].value, kept[-1].value
+    (200, 0.019, 0.999)
     """
     ranked = sorted(dots)
     if len(ranked) <= _MOST_DOTS:
@@ -148,20 +148,35 @@ def _strip(name: str, dots: list[Dot], values: NDArray[np.float64], start: float
         words = f"{name}: {values.size} cases, median {median:.3f}, quartiles {low:.3f} {high:.3f}"
         marks += [
             element(
-                "line", class_="whisker", x1=place(whiskers[0]), x2=place(whiskers[1]),
-                y1=_MIDDLE, y2=_MIDDLE,
+                "line",
+                class_="whisker",
+                x1=place(whiskers[0]),
+                x2=place(whiskers[1]),
+                y1=_MIDDLE,
+                y2=_MIDDLE,
             ),
             *(_line("whisker", place(end), _MIDDLE - 4, _MIDDLE + 4) for end in whiskers),
-            element(
-                "rect", class_="box", x=place(low), y=_MIDDLE - 9, height=18,
-                width=f"{100 * (high - low) / (1 - start):.4g}%",
-            ),
-        ]  # fmt: skip
+            _box("box", low, high, start),
+        ]
         marks += [_circle(dot, place(dot.value), rank) for rank, dot in enumerate(kept_dots(dots))]
-        # Above the dots, which would hide it.
+        # Above the dots, which would hide them.
+        marks.append(_box("edge", low, high, start))
         marks.append(_line("median", place(median), _MIDDLE - 9, _MIDDLE + 9))
     return element(
-        "svg", *marks, class_="strip", height=_HEIGHT, width="100%", role="img", aria_label=words
+        "svg",
+        *marks,
+        class_="strip many" if values.size > _MANY_DOTS else "strip",
+        height=_HEIGHT,
+        width="100%",
+        role="img",
+        aria_label=words,
+    )
+
+
+def _box(kind: str, low: float, high: float, start: float) -> Html:
+    left, width = (100 * span / (1 - start) for span in (low - start, high - low))
+    return element(
+        "rect", class_=kind, x=f"{left:.4g}%", width=f"{width:.4g}%", y=_MIDDLE - 9, height=18
     )
 
 

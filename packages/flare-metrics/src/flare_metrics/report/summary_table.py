@@ -38,12 +38,7 @@ def summary_section(summary: Mapping[str, Any]) -> Html:
             "the reference only. Wrongly predicted: in the prediction only.",
         ),
         _table("DSC and NSD by label", scores),
-        element(
-            "p",
-            "Organs together: ",
-            "; ".join(_organ_words(summary["organs"], metric) for metric in _SCORES),
-            ".",
-        ),
+        _organs(summary["organs"]),
         *_distance_parts(distances),
         id="labels",
     )
@@ -139,6 +134,13 @@ def _row(name: str, cells: Sequence[_Cell]) -> Html:
             for cell in cells
         ),
     )
+
+
+def _organs(organs: Mapping[str, Any]) -> Html | None:
+    if all(organs[metric]["mean_of_label_means"] is None for metric in _SCORES):
+        return None
+    words = "; ".join(_organ_words(organs, metric) for metric in _SCORES)
+    return element("p", f"Organs together: {words}.")
 
 
 def _organ_words(organs: Mapping[str, Any], metric: str) -> str:
