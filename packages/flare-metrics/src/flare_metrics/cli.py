@@ -24,9 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description="Score segmentations as the FLARE challenge does, and soundly.",
-        epilog="exit codes: 0 all cases scored; 2 usage; 3 no case could be scored; 4 some could "
-        "not (they are listed); 5 disk, memory or permission; 130 interrupted; 1 a bug",
+        description="Score segmentations as the FLARE challenge does, and soundly; compare and "
+        "rank methods; measure what they cost.",
+        epilog="exit codes: 0 done; 2 usage; 3 nothing could be used; 4 some cases could not (they "
+        "are listed); 5 disk, memory or permission; 130 interrupted; 1 a bug. measure without "
+        "--cases ends as its command does.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     subcommands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -71,11 +71,7 @@ def add_parser(subcommands: Any) -> None:
         metavar="NAME=VALUE|none",
         help="up to here a case is perfect",
     )
-    add(
-        "--ties",
-        choices=["min", "average"],
-        help="rank of equal values; default: the scheme's, min",
-    )
+    add("--ties", choices=["min", "average"], help="rank of equal values; default: the scheme's")
     add(
         "--mixed-rules",
         action="store_true",
