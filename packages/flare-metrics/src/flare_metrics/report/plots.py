@@ -6,6 +6,7 @@ dots keep their size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -93,8 +94,9 @@ def _dots(result: FolderScore, label: Label, metric: str) -> list[Dot]:
         if case.score is None:
             continue
         score = case.score[label.id]
-        if score.scored:
-            dots.append(Dot(getattr(score, metric), case.case, case.status != "scored"))
+        value = getattr(score, metric)
+        if score.scored and not math.isnan(value):
+            dots.append(Dot(value, case.case, case.status != "scored"))
     return dots
 
 
