@@ -102,7 +102,10 @@ class Browser:
     def click(self, expression):
         """Press the mouse in the middle of what an expression gives."""
         x, y = self.run(
-            f"(() => {{ const e = {expression}; e.scrollIntoView({{block: 'center'}}); "
+            f"(async () => {{ const e = {expression}; "
+            # What comes into view may be laid out only then, and move what is below.
+            "for (let k = 0; k < 3; k++) { e.scrollIntoView({block: 'center'}); "
+            "await new Promise(next => requestAnimationFrame(next)); } "
             "const r = e.getBoundingClientRect(); "
             "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )

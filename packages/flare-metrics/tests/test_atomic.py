@@ -63,3 +63,8 @@ def test_json_refuses_what_other_readers_cannot_read(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"mean": float("nan")})
     assert json.loads((tmp_path / "a.json").read_text()) == {"mean": None}
+
+
+def test_broken_bytes_of_a_name_are_escaped(tmp_path):
+    write_text(tmp_path / "a.csv", "caf\udce9,1\n")
+    assert (tmp_path / "a.csv").read_bytes() == b"caf\\udce9,1\n"

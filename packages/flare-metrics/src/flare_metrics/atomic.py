@@ -17,7 +17,7 @@ __all__ = ["write_json", "write_text"]
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file as UTF-8, whole or not at all.
+    """Write a text file as UTF-8, whole or not at all; what is no text as escapes.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         _io("create")
         with temporary.open("xb") as file:
             _io("write")
-            file.write(text.encode())
+            # A file name that is no text must not cost the table of all the others.
+            file.write(text.encode(errors="backslashreplace"))
             _io("flush")
             file.flush()
             _io("fsync")
