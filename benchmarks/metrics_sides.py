@@ -46,7 +46,7 @@ def ours(case: Case, *, distances: bool) -> Scores:
 
 
 def ours_default(case: Case, *, distances: bool) -> Scores:
-    """Score with all rules of the sound protocol: slices of some labels, lesions one by one."""
+    """Score as the command does: own tolerances, slices of some labels, lesions one by one."""
     from flare_metrics import protocol
 
     return ours(replace(case, rules=protocol("sound")), distances=distances)
