@@ -251,6 +251,13 @@ def test_all_is_visible_on_paper(page, tmp_path):
       e.scrollHeight > e.clientHeight + 1 || getComputedStyle(e).overflow !== 'visible').length"""
     assert page.run(cut) == 0
     assert page.run("getComputedStyle(document.querySelector('.filter')).display") == "none"
+    page.set_view(700, media="print")
+    shrunk = page.run(
+        "[...document.querySelectorAll('article.case')].map(article =>"
+        " [...article.querySelectorAll('img')].map(e => e.width / e.naturalWidth))"
+    )
+    for factors in shrunk:
+        assert factors == pytest.approx([factors[0]] * len(factors), rel=0.02)
     page.pdf(tmp_path / "page.pdf", preferCSSPageSize=True)
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
 

@@ -40,7 +40,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[Line]:
     lines = []
     while sides:
         row, column, direction = start = next(iter(sides))
-        points = []
+        points: list[tuple[float, float]] = []
         while not points or (row, column, direction) != start:
             down, right = _STEPS[direction]
             points.append((row + down / 2, column + right / 2))
