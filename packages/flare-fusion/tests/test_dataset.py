@@ -7,6 +7,7 @@ import pytest
 
 from flare_fusion.dataset import fuse_dataset
 from flare_fusion.engine import fuse
+from flare_fusion.plan import FusionSettings
 from flare_io.dataset import write_dataset_json
 from flare_io.errors import DatasetError
 from flare_io.files import read_label_map, write_label_map, write_volume
@@ -97,7 +98,12 @@ def test_unlabeled_cases_take_three_own_label_maps_where_given(dataset, tmp_path
 def test_k_comes_from_the_manifest_or_on_request_from_the_file(dataset, tmp_path):
     maps = {"partial": PARTIAL, "pseudo": MAPS["B"]["labeled"]}
     for k_source, annotated in (("manifest", {1, 2, 9, 14}), ("presence", {1, 2, 14})):
-        result = fuse_dataset(dataset, tmp_path / k_source, rule="s2-replace", k_source=k_source)
+        result = fuse_dataset(
+            dataset,
+            tmp_path / k_source,
+            rule="s2-replace",
+            settings=FusionSettings(k_source=k_source),
+        )
         expected = fuse(maps, rule="s2-replace", annotated=annotated).label_map
         found = fused(result, "labeled").array
         assert (found == expected).all()
@@ -201,7 +207,7 @@ def test_what_is_wrong_with_the_call_is_said_before_any_work(dataset, tmp_path):
     with pytest.raises(ValueError, match="no option 'ties'"):
         fuse_dataset(dataset, tmp_path / "out", options={"ties": "A"})
     with pytest.raises(ValueError, match="k_source must be"):
-        fuse_dataset(dataset, tmp_path / "out", k_source="guess")
+        fuse_dataset(dataset, tmp_path / "out", settings=FusionSettings(k_source="guess"))
     with pytest.raises(DatasetError, match="source A must be a folder"):
         fuse_dataset(dataset, tmp_path / "out", sources={"A": tmp_path / "gone"})
     with pytest.raises(DatasetError, match="gone"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flare_fusion.dataset import fuse_dataset
     from flare_fusion.engine import FusionResult, apply_table, fuse
-    from flare_fusion.report import CaseFusion, DatasetFusion
+    from flare_fusion.results import CaseFusion, DatasetFusion
     from flare_fusion.rules import Origin, Rule, fusion_rule, rule_names
     from flare_fusion.tables import FusionTable, compile_table, majority_table
 
@@ -32,8 +32,8 @@ __all__ = [
 __version__ = version("flare-fusion")
 
 _HOME = {
-    "CaseFusion": "report",
-    "DatasetFusion": "report",
+    "CaseFusion": "results",
+    "DatasetFusion": "results",
     "FusionResult": "engine",
     "FusionTable": "tables",
     "Origin": "rules",
