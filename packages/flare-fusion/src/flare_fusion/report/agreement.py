@@ -101,10 +101,9 @@ def _row_head(label: str, names: Mapping[str, str]) -> Html:
 def _cell(values: Sequence[float], column: str) -> Html:
     if not values:
         return element("td", data_column=column)
-    few = f"{min(values):.3f}, n {len(values)}"
-    return element(
-        "td", joined([f"{fmean(values):.3f}", element("small", few)]), data_column=column
-    )
+    # Adding 0 turns -0.0004 into 0.000 and not -0.000.
+    few = element("small", f"{round(min(values), 3) + 0.0:.3f}, n {len(values)}")
+    return element("td", f"{fmean(values):.3f}", few, data_column=column)
 
 
 def _of_pair(dice: _Values, pair: tuple[str, str]) -> list[float]:

@@ -16,9 +16,10 @@ from flare_fusion.conflict import conflict_mask
 from flare_fusion.sources import read_sources
 from flare_io.files import read_label_map, read_volume
 from flare_io.intensity import WINDOWS_HU
+from flare_io.label_class import color_by_id
 from flare_io.labels import label_table
 from flare_io.resample import resample_labels
-from flare_io.views import VIEWS, View, outline, paint_plane
+from flare_io.views import VIEWS, View, paint_plane
 from flare_io.volume import Volume, to_canonical
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ CONFLICT_COLOR = (255, 0, 214)
 
 _MOST_PIXELS = 360
 _DENSITY = 1.4
-_COLORS = 96
-_FILL = 0.45
+_COLORS = 128
+_FILL = 0.3
+_HATCH = 7
+_TABLE = label_table("flare23")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +101,11 @@ def _drawn(case: CaseFusion, folder: Path) -> CasePictures:
     places = turned(conflict.view(np.uint8))
     planes = [int(places.sum(axis=tuple({0, 1, 2} - {axis})).argmax()) for axis in range(3)]
     views = tuple(
-        _panel(image, view, planes[view.across], fused, places, f"fused, {view.name}")
+        _panel(image, view, planes[view.across], fused, f"fused, {view.name}", conflict=places)
         for view in VIEWS
     )
-    axial = VIEWS[0]
     each = tuple(
-        _panel(image, axial, planes[0], turned(array), places, f"{name}, axial", fill=0.0)
+        _panel(image, VIEWS[0], planes[0], turned(array), f"{name}, axial")
         for name, array in shown.items()
     )
     return CasePictures(views=views, sources=each)
@@ -114,39 +116,47 @@ def _panel(
     view: View,
     index: int,
     labels: NDArray[Any],
-    conflict: NDArray[Any],
     caption: str,
     *,
-    fill: float = _FILL,
+    conflict: NDArray[Any] | None = None,
 ) -> Panel:
+    """Return one plane with colored labels, hatched where ``conflict`` is not 0."""
     sides = [
         image.shape[axis] * image.geometry.spacing_mm[axis] for axis in (view.rows, view.columns)
     ]
-    scale = _MOST_PIXELS * _DENSITY / max(sides)
     pixels = paint_plane(
         image,
         view,
         index,
-        scale=scale,
+        scale=_MOST_PIXELS * _DENSITY / max(sides),
         window_hu=WINDOWS_HU["soft tissue"],
-        table=label_table("flare23"),
+        table=_TABLE,
         layers=(labels, None),
     )
-    where = resample_labels(view.plane(conflict, index)[None], (1, *pixels.shape[:2]))[0] > 0
-    color = np.array(CONFLICT_COLOR)
-    if fill:
-        pixels[where] = np.rint(pixels[where] * (1 - fill) + color * fill).astype(np.uint8)
-    pixels[outline(where.astype(np.uint8))] = color
+    size = pixels.shape[:2]
+    colors = {each.id: each.color for each in _TABLE.classes}
+    drawn = resample_labels(view.plane(labels, index)[None], (1, *size), rule="linear")[0]
+    for label in np.unique(drawn[drawn != 0]).tolist():
+        inside = drawn == label
+        color = np.array(colors.get(label) or color_by_id(label))
+        pixels[inside] = np.rint(pixels[inside] * (1 - _FILL) + color * _FILL).astype(np.uint8)
+    if conflict is not None:
+        where = resample_labels(view.plane(conflict, index)[None], (1, *size), rule="linear")[0]
+        rows, columns = np.ogrid[: size[0], : size[1]]
+        pixels[(where > 0) & ((rows + columns) % _HATCH < 2)] = CONFLICT_COLOR
     return Panel(
         caption=f"{caption}, plane {index + 1} of {image.shape[view.across]}",
         uri=_data_uri(pixels),
-        width=round(pixels.shape[1] / _DENSITY),
+        width=round(size[1] / _DENSITY),
     )
 
 
 def _data_uri(pixels: NDArray[np.uint8]) -> str:
     """Return pixels as the address of a PNG of few colors."""
-    picture = Image.fromarray(pixels).quantize(_COLORS, dither=Image.Dither.NONE)
+    # The default method gives thin lines the gray of the scan around them.
+    picture = Image.fromarray(pixels).quantize(
+        _COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+    )
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

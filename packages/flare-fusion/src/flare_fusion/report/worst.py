@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flare_fusion.report.markup import Html, element, joined
 from flare_fusion.report.pictures import CONFLICT_COLOR, CasePictures, case_pictures
+from flare_io.label_class import color_by_id
+from flare_io.labels import label_table
 
 if TYPE_CHECKING:
     from flare_fusion.results import CaseFusion, DatasetFusion
@@ -41,10 +44,7 @@ def worst_section(result: DatasetFusion, *, jobs: int | None = None) -> Html | N
         delayed(case_pictures)(case, folder=result.folder) for case in cases
     )
     legend = element(
-        "ul",
-        element("li", _sample("solid"), "the source's label, or the fused one"),
-        element("li", _sample("conflict"), "sources differ here"),
-        class_="legend",
+        "ul", element("li", _hatch(), "two sources differ on a class here"), class_="legend"
     )
     return element(
         "section",
@@ -53,10 +53,10 @@ def worst_section(result: DatasetFusion, *, jobs: int | None = None) -> Html | N
             "p",
             f"The {len(cases)} case{'s' * (len(cases) > 1)} with the lowest mean DSC between "
             "sources. Planes are those with most conflict; the patient's right is on the left. "
-            "Colors are those of the classes in flare-io.",
+            "Classes carry the colors given with their conflict.",
         ),
         legend,
-        *(_article(case, pictures) for case, pictures in zip(cases, drawn, strict=True)),
+        *(_article(case, each, result.names) for case, each in zip(cases, drawn, strict=True)),
         id="worst",
     )
 
@@ -66,7 +66,7 @@ def _rank(case: CaseFusion) -> tuple[float, float, str]:
     return case.agreement["mean_dice"], -case.agreement["conflict_ml"], case.case
 
 
-def _article(case: CaseFusion, pictures: CasePictures) -> Html:
+def _article(case: CaseFusion, pictures: CasePictures, names: Mapping[str, str]) -> Html:
     figures = case.agreement or {}
     facts = [
         f"mean DSC {figures['mean_dice']:.3f}",
@@ -94,21 +94,36 @@ def _article(case: CaseFusion, pictures: CasePictures) -> Html:
         "article",
         element("h3", element("bdi", case.case)),
         element("p", ", ".join(filter(None, facts)), class_="small"),
+        _conflicts(figures["conflict_ml_of"], names),
         element("p", element("bdi", pictures.fault), class_="remark") if pictures.fault else None,
         joined(groups),
         class_="case",
     )
 
 
-def _sample(kind: str) -> Html:
-    color = "#{:02x}{:02x}{:02x}".format(*CONFLICT_COLOR)
-    shape = (
-        f'<rect x="3" y="3" width="18" height="10" fill="{color}"/>'
-        if kind == "conflict"
-        else '<rect x="4" y="4" width="16" height="8" fill="none" stroke="#7fd3ff" '
-        'stroke-width="2"/>'
-    )
+def _conflicts(volumes_ml: Mapping[str, float], names: Mapping[str, str]) -> Html:
+    """Return the classes in conflict with color and volume, the largest first."""
+    known = {each.id: each.color for each in label_table("flare23").classes}
+    largest = sorted(volumes_ml.items(), key=lambda item: -item[1])
+    items = []
+    for label, volume_ml in largest:
+        color = known.get(int(label)) or color_by_id(int(label))
+        name = element("bdi", names.get(label) or f"label {label}")
+        items.append(element("li", _swatch(color), name, f" {volume_ml:.1f} ml"))
+    return element("ul", *items, class_="legend")
+
+
+def _swatch(color: tuple[int, int, int]) -> Html:
     return Html(
-        f'<svg class="sample" width="24" height="16" aria-hidden="true" viewBox="0 0 24 16">'
-        f"{shape}</svg>"
+        '<svg class="sample" width="14" height="14" aria-hidden="true"><rect width="14" '
+        'height="14" fill="#{:02x}{:02x}{:02x}"/></svg>'.format(*color)
+    )
+
+
+def _hatch() -> Html:
+    color = "#{:02x}{:02x}{:02x}".format(*CONFLICT_COLOR)
+    return Html(
+        '<svg class="sample" width="24" height="16" aria-hidden="true" viewBox="0 0 24 16">'
+        f'<path d="M0 8 8 0M0 16 16 0M8 16 24 0M16 16 24 8" stroke="{color}" stroke-width="2"/>'
+        "</svg>"
     )
