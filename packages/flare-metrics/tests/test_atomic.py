@@ -6,7 +6,7 @@ import json
 import pytest
 
 from flare_metrics import atomic
-from flare_metrics.atomic import write_json, write_text
+from flare_metrics.atomic import refuse_unwritable, write_json, write_text
 
 STEPS = ["create", "write", "flush", "fsync", "replace", "fsync folder"]
 
@@ -68,3 +68,11 @@ def test_json_refuses_what_other_readers_cannot_read(tmp_path):
 def test_broken_bytes_of_a_name_are_escaped(tmp_path):
     write_text(tmp_path / "a.csv", "caf\udce9,1\n")
     assert (tmp_path / "a.csv").read_bytes() == b"caf\\udce9,1\n"
+
+
+def test_a_folder_to_write_to_is_made_and_left_empty(tmp_path):
+    refuse_unwritable(tmp_path / "new" / "out")
+    assert list((tmp_path / "new" / "out").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file"):
+        refuse_unwritable(tmp_path / "file" / "out")

@@ -216,3 +216,10 @@ def test_a_missing_prediction_is_the_worst_or_unscored():
     assert score_missing(lesions, spacing_mm=SPACING, protocol="flare23")[14].detection is None
     official = score_missing(reference, spacing_mm=SPACING, protocol="flare23", reason="gone")
     assert (official[1].scored, official[1].reason) == (False, "gone")
+
+
+def test_two_axes_without_any_lesion_are_scored():
+    labels = np.zeros((8, 9), np.uint8)
+    labels[2:5, 3:6] = 1
+    score = score_case(labels, labels, spacing_mm=(1.0, 2.0))
+    assert (score[1].dsc, score[1].nsd, score[14].presence) == (1, 1, "neither")

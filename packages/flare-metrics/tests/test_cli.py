@@ -252,3 +252,20 @@ def test_a_closed_pipe_is_no_error():
     process.stderr.close()
     assert process.wait() == 0
     assert error == b""
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_scoring(folders, capsys, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "out")
+
+    monkeypatch.setattr("flare_metrics.atomic.refuse_unwritable", refuse)
+    monkeypatch.setattr("flare_metrics.folder.score_folder", None)
+    assert score(folders) == 5
+    assert capsys.readouterr().err == "flare-metrics: out: Permission denied\n"
+
+
+def test_an_earlier_report_does_not_stay_beside_new_tables(folders):
+    score(folders)
+    assert (folders / "o" / "report.html").exists()
+    score(folders, "--no-report")
+    assert not (folders / "o" / "report.html").exists()

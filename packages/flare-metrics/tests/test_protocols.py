@@ -92,8 +92,12 @@ LABEL = '[[labels]]\nid = 1\nname = "a"\ntolerance_mm = 1.0\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "labels must have unique ids"),
+        ("", "must have tables"),
+        ("labels = 3", "must have tables"),
         (LABEL + LABEL, "labels must have unique ids"),
+        (LABEL + LABEL.replace("id = 1", "id = 2"), "labels must have unique names, got a twice"),
+        ("[[labels]]\nid = 3\n", "a label must have name, tolerance_mm, found"),
+        (LABEL.replace('"a"', '""'), "name of label 1 must be a word"),
         ('ties = "strict"\n' + LABEL, "unknown key 'ties'; did you mean tie"),
         ('tie = "loose"\n' + LABEL, "tie must be one of relative, strict, got 'loose'"),
         ("z_crop_labels = [9]\n" + LABEL, r"z_crop_labels must be ids of labels, got \[9\]"),
@@ -102,7 +106,21 @@ LABEL = '[[labels]]\nid = 1\nname = "a"\ntolerance_mm = 1.0\n'
         (LABEL + 'kind = "tube"\n', "kind of a must be"),
         ("[[labels]\n", "not a protocol"),
     ],
-    ids=["none", "twice", "typo", "value", "crop", "tolerance", "zero", "kind", "toml"],
+    ids=[
+        "none",
+        "number",
+        "twice",
+        "name",
+        "bare",
+        "unnamed",
+        "typo",
+        "value",
+        "crop",
+        "tolerance",
+        "zero",
+        "kind",
+        "toml",
+    ],
 )
 def test_a_wrong_file_is_told_what_is_wrong(tmp_path, text, message):
     path = tmp_path / "mine.toml"

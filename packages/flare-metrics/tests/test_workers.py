@@ -1,6 +1,8 @@
 """Many cases in processes: in order, none lost, dead workers and Ctrl-C included."""
 
 import os
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -82,3 +84,38 @@ def test_a_pool_that_is_left_early_begins_nothing_new(folders):
     running = workers.score_pairs(pairs_of(folders) * 20, OPTIONS, jobs=2)
     assert next(running).case == "case0"
     running.close()
+
+
+SLOW_FOLDER = """
+import os, signal, sys, threading, time
+from flare_metrics.folder import ScoringInterrupted, score_folder
+
+if __name__ == "__main__":
+    pair = os.path.join(sys.argv[1], "p"), os.path.join(sys.argv[1], "r")
+    def press_twice():
+        time.sleep(2)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)
+    threading.Thread(target=press_twice, daemon=True).start()
+    try:
+        score_folder(*pair, jobs=2, distances=True)
+    except ScoringInterrupted as interruption:
+        print(len(interruption.result.cases))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to itself")
+def test_a_second_ctrl_c_kills_the_cases_under_way(folders, tmp_path):
+    # Noise keeps the workers busy for many seconds.
+    noise = np.random.default_rng(0).integers(0, 15, (2, 150, 150, 150)).astype(np.uint8)
+    for folder, array in zip(folders, noise, strict=True):
+        for k in range(4):
+            (folder / f"case{k}.nii.gz").unlink()
+            nib.save(nib.Nifti1Image(array, np.eye(4)), folder / f"case{k}.nii")
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW_FOLDER)
+    run = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert run.stdout == "4\n" and run.returncode == 0

@@ -109,13 +109,16 @@ class LabelPair:
     def masks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return both masks in the box around them, with as many axes as the spacing has."""
         boxes = [_box(side) for side in (self.prediction, self.reference) if side is not None]
+        if not boxes:
+            # Of one slice, which two axes drop.
+            boxes = [(slice(0, 1), slice(0, 0), slice(0, 0))]
         box = tuple(
             slice(min(part.start for part in parts), max(part.stop for part in parts))
             for parts in zip(*boxes, strict=True)
         )
         drop = (0,) * (3 - len(self.spacing_mm))
-        first, second = (labels[box or (slice(0),) * 3] == self.label for labels in self.maps)
-        return (first[drop], second[drop]) if drop and boxes else (first, second)
+        first, second = (labels[box][drop] == self.label for labels in self.maps)
+        return first, second
 
 
 def label_pairs(

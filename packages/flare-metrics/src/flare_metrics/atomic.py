@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_json", "write_text"]
+__all__ = ["refuse_unwritable", "write_json", "write_text"]
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -53,6 +53,27 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], record: Any) -> None:
     """Write a value as indented JSON, NaN refused, whole or not at all."""
     write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+
+
+def refuse_unwritable(folder: str | os.PathLike[str]) -> None:
+    """Make a folder if need be, and raise if no file can be made in it.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made or written to.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".{secrets.token_hex(4)}.part"
+    try:
+        probe.touch(exist_ok=False)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

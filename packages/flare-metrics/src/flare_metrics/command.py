@@ -107,6 +107,8 @@ def run_command(
         if getattr(arguments, "debug", False):
             traceback.print_exc()
         message = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, KeyboardInterrupt) and not str(error):
+            message = "interrupted"
         if isinstance(error, OSError) and error.filename and error.strerror:
             message = f"{error.filename}: {error.strerror}"
         if code is ExitCode.BUG:

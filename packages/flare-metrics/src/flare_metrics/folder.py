@@ -86,6 +86,8 @@ class FolderScore:
         self._refuse_input_folder(folder)
         from flare_metrics.summary import write_results
 
+        # An earlier page would not show these scores.
+        (folder / "report.html").unlink(missing_ok=True)
         write_results(self, folder)
         if report:
             from flare_metrics.report import write_report

@@ -61,7 +61,11 @@ class Label:
     def __post_init__(self) -> None:
         if not isinstance(self.id, int) or not 1 <= self.id <= 65535:
             raise ValueError(f"id of a label must be an integer in [1, 65535], got {self.id!r}")
-        if not (math.isfinite(self.tolerance_mm) and self.tolerance_mm >= 0):
+        if not (isinstance(self.name, str) and self.name.strip()):
+            raise ValueError(f"name of label {self.id} must be a word, got {self.name!r}")
+        if isinstance(self.tolerance_mm, bool) or not (
+            math.isfinite(self.tolerance_mm) and self.tolerance_mm >= 0
+        ):
             raise ValueError(
                 f"tolerance_mm of {self.name} must be a number >= 0, got {self.tolerance_mm!r}"
             )
@@ -149,6 +153,11 @@ class Protocol:
         ids = [label.id for label in self.labels]
         if not ids or len(set(ids)) != len(ids):
             raise ValueError(f"labels must have unique ids, got {ids}")
+        for part in ("name", "column"):
+            names = [getattr(label, part) for label in self.labels]
+            again = sorted({name for name in names if names.count(name) > 1})
+            if again:
+                raise ValueError(f"labels must have unique {part}s, got {', '.join(again)} twice")
         unknown = sorted(set(self.z_crop_labels) - set(ids))
         if unknown:
             raise ValueError(f"z_crop_labels must be ids of labels, got {unknown}")
@@ -257,13 +266,22 @@ def _from_toml(data: bytes, name: str, source: str) -> Protocol:
     try:
         table = tomllib.loads(data.decode())
         rows = table.pop("labels", [])
-        labels = tuple(Label(**_known(row, Label)) for row in rows)
+        if not (isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)):
+            raise ValueError("must have tables [[labels]], each with id, name and tolerance_mm")
+        labels = tuple(_label(row) for row in rows)
         crop = tuple(table.pop("z_crop_labels", ()))
         return Protocol(
             **{"name": name, **_known(table, Protocol)}, labels=labels, z_crop_labels=crop
         )
     except (ValueError, TypeError) as error:
         raise ValueError(f"{source}: not a protocol: {error}") from error
+
+
+def _label(row: dict[str, Any]) -> Label:
+    missing = [key for key in ("id", "name", "tolerance_mm") if key not in row]
+    if missing:
+        raise ValueError(f"a label must have {', '.join(missing)}, found {row}")
+    return Label(**_known(row, Label))
 
 
 def _known(table: dict[str, Any], kind: type) -> dict[str, Any]:

@@ -129,7 +129,8 @@ def _find(table: ScoreTable, folder: Path | None) -> Path:
         place,
         f"must hold {table.name}{_ENDING}, or only one such table beside the scores",
         found=", ".join(path.name for path in found) or "none",
-        remedy="write it by `flare-metrics measure --cases`, or rank by scores only",
+        remedy="write it by `flare-metrics measure --cases`, or rank by scores only: "
+        "--quantity dsc --quantity nsd",
     )
 
 

@@ -29,7 +29,8 @@ def score_pairs(pairs: Sequence[Pair], options: Options, *, jobs: int) -> Iterat
     -----
     A worker that the system kills takes the pool with it. Its case is tried once more alone; dying
     again makes it a failed row. The others go on in a new pool, finished ones are kept. Left
-    early, as by Ctrl-C, the pool drops what has not begun and waits for the cases under way.
+    early, as by Ctrl-C, the pool drops what has not begun and waits for the cases under way; a
+    second Ctrl-C kills those.
     """
     if jobs == 1 or len(pairs) < 2:
         for pair in pairs:
@@ -55,7 +56,9 @@ def _until_a_worker_dies(
 ) -> Iterator[CaseResult]:
     """Yield results in order from one pool; what it finished out of order stays in ``finished``."""
     from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import active_children
 
+    others = set(active_children())
     pool = _pool(min(jobs, len(pairs) - begin))
     futures: dict[int, Future[CaseResult]] = {}
     try:
@@ -68,7 +71,13 @@ def _until_a_worker_dies(
         done = {k: future for k, future in futures.items() if future.done()}
         finished |= {k: future.result() for k, future in done.items() if not future.exception()}
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        try:
+            pool.shutdown(wait=True, cancel_futures=True)
+        except KeyboardInterrupt:
+            for worker in set(active_children()) - others:
+                worker.kill()
+            pool.shutdown(wait=True)
+            raise
 
 
 def _score_apart(pair: Pair, options: Options) -> CaseResult:

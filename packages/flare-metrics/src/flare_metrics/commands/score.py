@@ -127,6 +127,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 def _check_paths(arguments: argparse.Namespace) -> None:
     """Refuse before hours of scoring what would fail behind them."""
+    from flare_metrics.atomic import refuse_unwritable
     from flare_metrics.folder import refuse_input_folder
 
     if arguments.output.exists() and not arguments.output.is_dir():
@@ -137,6 +138,7 @@ def _check_paths(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--{option} must exist, got {path}")
     for given in (arguments.predictions, arguments.references):
         refuse_input_folder(arguments.output, given.parent if given.is_file() else given)
+    refuse_unwritable(arguments.output)
 
 
 def _rules(arguments: argparse.Namespace) -> Protocol:

@@ -168,5 +168,10 @@ def _last_line(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
         lines = file.read().decode(errors="replace").split("\n")
-    printed = [" ".join(line.split()) for line in lines if line.strip()]
+    # Docker's last line says where help is, not what is wrong.
+    printed = [
+        " ".join(line.split())
+        for line in lines
+        if line.strip() and not line.startswith("Run 'docker")
+    ]
     return f": {printed[-1][:200]}" if printed else ""

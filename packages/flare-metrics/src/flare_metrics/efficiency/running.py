@@ -81,8 +81,10 @@ def measure_command(
     """
     if not command:
         raise ValueError("command must name a program, got nothing")
-    if timeout_s is not None and not (timeout_s > 0 and apart):
-        raise ValueError(f"timeout_s must be > 0 and needs apart, got {timeout_s}, {apart}")
+    if timeout_s is not None and not timeout_s > 0:
+        raise ValueError(f"timeout_s must be > 0, got {timeout_s:g}")
+    if timeout_s is not None and not apart:
+        raise ValueError("timeout_s needs apart=True, got False")
     sampling = SamplingProcess(interval_s=interval_s, gpu=gpu)
     try:
         with contextlib.ExitStack() as stack:
