@@ -37,6 +37,7 @@ __all__ = ["LABELS", "PROVENANCE", "RECORDS", "forget", "fuse_case"]
 LABELS, PROVENANCE, RECORDS = "labelsTr", "provenanceTr", "records"
 # Raised whenever the same rule and sources give another result or record.
 _FORMAT = 2
+_SLICES = 8
 
 
 def fuse_case(case: Case, plan: FusionPlan) -> CaseFusion:
@@ -189,9 +190,13 @@ def _figures(
 
 
 def _cells(arrays: Mapping[str, NDArray[Any]]) -> CellCounts:
+    """Count the combinations of labels, some slices at a time."""
     sizes = [int(array.max()) + 1 for array in arrays.values()]
-    index = np.ravel_multi_index([array.ravel() for array in arrays.values()], sizes)
-    counts = np.bincount(index)
+    slices = len(next(iter(arrays.values())))
+    counts = np.zeros(int(np.prod(sizes)), np.int64)
+    for start in range(0, slices, _SLICES):
+        parts = [array[start : start + _SLICES].ravel() for array in arrays.values()]
+        counts += np.bincount(np.ravel_multi_index(parts, sizes), minlength=len(counts))
     found = np.flatnonzero(counts)
     labels = np.stack(np.unravel_index(found, sizes), axis=1)
     return CellCounts(sources=tuple(arrays), labels=labels, voxels=counts[found])

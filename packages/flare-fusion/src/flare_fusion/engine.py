@@ -1,13 +1,15 @@
 """One pass over the label maps with a table: index, look up, write.
 
 Blocks are small enough for the processor's cache, so that each voxel is read from memory once
-and written once. Arrays decide where the work happens: CuPy arrays stay on their device.
+and written once, and most of a scan, where no source holds a label, is passed over eight voxels
+at a time. Arrays decide where the work happens: CuPy arrays stay on their device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from types import ModuleType
 from typing import Any
 
@@ -15,12 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flare_fusion._arrays import array_module
+from flare_fusion.conflict import CellCounts
 from flare_fusion.rules import Rule, Source, fusion_rule
 from flare_fusion.tables import FusionTable, compile_table, majority_table
 
 __all__ = ["FusionResult", "apply_table", "fuse"]
 
-_BLOCK = 1 << 15
+# Voxels of a block, and of a piece for which cell numbers are made: more leaves the cache, fewer
+# cost calls.
+_BLOCK = 1 << 20
+_PIECE = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +40,14 @@ class FusionResult:
         sources.
     provenance : (z, y, x) uint8 array or None
         `Origin` of each voxel, where it was asked for.
+    agreement : CellCounts or None
+        Voxels of each combination of labels, where it was asked for; labels that do not matter to
+        the rule count as 0. `flare_fusion.conflict.agreement_record` makes figures of it.
     """
 
     label_map: NDArray[Any]
     provenance: NDArray[np.uint8] | None = None
+    agreement: CellCounts | None = None
 
 
 def fuse(
@@ -46,6 +56,7 @@ def fuse(
     rule: str | Rule,
     annotated: Iterable[int] | None = None,
     provenance: bool = False,
+    agreement: bool = False,
     **options: Any,
 ) -> FusionResult:
     """Fuse label maps of one case by a rule.
@@ -62,6 +73,8 @@ def fuse(
         The classes K that the case's annotators looked for; rules that ask for it say so.
     provenance : bool
         Return the origin of each voxel too.
+    agreement : bool
+        Count how often each combination of labels occurs, in the same pass.
     **options
         The rule's options; ``flare-fusion rules`` prints them.
 
@@ -79,8 +92,8 @@ def fuse(
 
     Notes
     -----
-    Cost: about two reads of the sources and one write of the result; memory beside the result is
-    below 2 MB.
+    Cost: one read of the sources and one write of the result, and some nanoseconds for each voxel
+    that is labeled in a source; memory beside the result is below 8 MB.
 
     Examples
     --------
@@ -94,12 +107,11 @@ def fuse(
     if rule == "majority":
         # Labels are checked against FLARE's unless told otherwise.
         labels = options.pop("labels", range(15))
-        return apply_table(
-            majority_table(tuple(sources), labels=labels, **options), sources, provenance=provenance
-        )
-    chosen = rule if isinstance(rule, Rule) else fusion_rule(rule)
-    table = compile_table(chosen, options=options, annotated=annotated)
-    return apply_table(table, sources, provenance=provenance)
+        table = majority_table(tuple(sources), labels=labels, **options)
+    else:
+        chosen = rule if isinstance(rule, Rule) else fusion_rule(rule)
+        table = compile_table(chosen, options=options, annotated=annotated)
+    return apply_table(table, sources, provenance=provenance, agreement=agreement)
 
 
 def apply_table(
@@ -107,6 +119,7 @@ def apply_table(
     sources: Mapping[str, NDArray[Any]],
     *,
     provenance: bool = False,
+    agreement: bool = False,
     block: int = _BLOCK,
 ) -> FusionResult:
     """Fuse label maps with a compiled table; see `fuse`.
@@ -115,13 +128,18 @@ def apply_table(
     """
     arrays = _checked(table, sources)
     xp = array_module(*arrays)
+    counts = np.zeros(table.labels.size if agreement else 0, np.int64)
     if xp is np:
-        label_map, origins = _fuse_in_blocks(table, arrays, provenance=provenance, block=block)
+        cells = [table.labels.ravel(), *([table.origins.ravel()] if provenance else [])]
+        fused = _fuse_in_blocks(table, arrays, cells, counts, block=block)
+        label_map, origins = fused[0], fused[1] if provenance else None
     else:
         index = _index(table, arrays, xp)
         label_map = xp.asarray(table.labels).ravel()[index]
         origins = xp.asarray(table.origins).ravel()[index] if provenance else None
-    return FusionResult(label_map, origins)
+        if agreement:
+            counts += xp.asnumpy(xp.bincount(index.ravel(), minlength=counts.size))
+    return FusionResult(label_map, origins, _cell_counts(table, counts) if agreement else None)
 
 
 def _checked(table: FusionTable, sources: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -145,9 +163,14 @@ def _checked(table: FusionTable, sources: Mapping[str, NDArray[Any]]) -> list[ND
 
 
 def _fuse_in_blocks(
-    table: FusionTable, arrays: list[NDArray[Any]], *, provenance: bool, block: int
-) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
-    cells = [table.labels.ravel(), *([table.origins.ravel()] if provenance else [])]
+    table: FusionTable,
+    arrays: list[NDArray[Any]],
+    cells: list[NDArray[Any]],
+    counts: NDArray[np.int64],
+    *,
+    block: int,
+) -> list[NDArray[Any]]:
+    """Return an array for each list of cells; add the voxels of each cell to counts."""
     # The stubs want literal flags.
     access: list[Any] = [["readonly"]] * len(arrays) + [["writeonly", "allocate"]] * len(cells)
     with np.nditer(
@@ -159,16 +182,74 @@ def _fuse_in_blocks(
         order="K",
     ) as blocks:
         for parts in blocks:
-            read, written = parts[: len(arrays)], parts[len(arrays) :]
-            # Most of a scan is background in every source.
-            index = _index(table, read, np) if any(part.any() for part in read) else None
-            for values, out in zip(cells, written, strict=True):
-                if index is None:
-                    out[...] = values[0]
-                else:
-                    np.take(values, index, out=out, mode="clip")
-        results = blocks.operands[len(arrays) :]
-    return results[0], results[1] if provenance else None
+            _fuse_block(table, parts[: len(arrays)], cells, parts[len(arrays) :], counts)
+        return list(blocks.operands[len(arrays) :])
+
+
+def _fuse_block(
+    table: FusionTable,
+    read: Sequence[NDArray[Any]],
+    cells: Sequence[NDArray[Any]],
+    written: Sequence[NDArray[Any]],
+    counts: NDArray[np.int64],
+) -> None:
+    size = read[0].size
+    words = [_as_words(part) for part in (*read, *written)]
+    busy = None
+    if all(part is not None for part in words):
+        held = reduce(np.bitwise_or, words[: len(read)])
+        busy = np.flatnonzero(held)
+        if busy.size > 0.7 * held.size:
+            # Picking would cost more than it saves.
+            busy = None
+    if busy is None:
+        _look_up(table, read, cells, written, counts)
+        return
+    picked = [part.take(busy).view(np.uint8) for part in words[: len(read)]]
+    found = [np.empty(picked[0].size, values.dtype) for values in cells]
+    if busy.size:
+        _look_up(table, picked, cells, found, counts)
+    if counts.size:
+        counts[0] += size - picked[0].size
+    for values, part, out, result in zip(cells, words[len(read) :], written, found, strict=True):
+        out[...] = values[0]
+        part[busy] = result.view(np.uint64)
+
+
+def _as_words(part: NDArray[Any]) -> Any:
+    """Return bytes as words of eight; None where they do not fill such."""
+    whole = part.dtype.itemsize == 1 and part.size % 8 == 0 and part.flags.c_contiguous
+    return part.view(np.uint64) if whole else None
+
+
+def _look_up(
+    table: FusionTable,
+    read: Sequence[NDArray[Any]],
+    cells: Sequence[NDArray[Any]],
+    written: Sequence[NDArray[Any]],
+    counts: NDArray[np.int64],
+) -> None:
+    for start in range(0, read[0].size, _PIECE):
+        piece = slice(start, start + _PIECE)
+        index = _index(table, [part[piece] for part in read], np)
+        for values, out in zip(cells, written, strict=True):
+            np.take(values, index, out=out[piece], mode="clip")
+        if counts.size:
+            counts += np.bincount(index, minlength=counts.size)
+
+
+def _cell_counts(table: FusionTable, counts: NDArray[np.int64]) -> CellCounts:
+    found = np.flatnonzero(counts)
+    classes = np.unravel_index(found, table.labels.shape)
+    labels = [
+        np.asarray(source.classes)[number]
+        for source, number in zip(table.sources, classes, strict=True)
+    ]
+    return CellCounts(
+        sources=tuple(source.name for source in table.sources),
+        labels=np.stack(labels, axis=1),
+        voxels=counts[found],
+    )
 
 
 def _index(table: FusionTable, arrays: Sequence[NDArray[Any]], xp: ModuleType) -> NDArray[Any]:
