@@ -215,3 +215,37 @@ def test_cupy_arrays_stay_on_the_device():
     result = fuse({name: cupy.asarray(array) for name, array in sources.items()}, rule="s1-labeled")
     assert isinstance(result.label_map, cupy.ndarray)
     assert (cupy.asnumpy(result.label_map) == expected_labels(sources)).all()
+
+
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.1, 1.0]))
+@FEW
+def test_words_of_background_are_passed_over_and_nothing_else(seed, share):
+    rng = np.random.default_rng(seed)
+    sources = random_case((3, 8, 8), seed)
+    kept = np.repeat(rng.random((3, 8, 1)) < share, 8, axis=2)
+    sources = {name: array * kept for name, array in sources.items()}
+    table = compile_table(fusion_rule("s1-labeled"))
+    result = apply_table(table, sources, block=64, provenance=True, agreement=True)
+    assert (result.label_map == expected_labels(sources)).all()
+    origins = table.origins[sources["A"], sources["B"], sources["partial"]]
+    assert (result.provenance == origins).all()
+    assert result.agreement.voxels.sum() == kept.size
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_combinations_are_counted_in_the_same_pass(dtype):
+    sources = {name: array.astype(dtype) for name, array in random_case((4, 16, 8)).items()}
+    found = fuse(sources, rule="s1-labeled", agreement=True).agreement
+    assert found.sources == ("A", "B", "partial")
+    rows, counts = np.unique(
+        np.stack([array.ravel() for array in sources.values()]), axis=1, return_counts=True
+    )
+    order = np.lexsort(found.labels.T[::-1])
+    assert (found.labels[order] == rows.T).all() and (found.voxels[order] == counts).all()
+
+
+def test_labels_that_do_not_matter_to_the_rule_are_counted_as_background():
+    voxel = {name: np.full((1, 1, 1), 3, np.uint8) for name in ("A", "B", "T1", "T2", "T3")}
+    found = fuse(voxel, rule="s1-unlabeled", agreement=True).agreement
+    assert found.labels.tolist() == [[3, 3, 3, 0, 0]] and found.voxels.tolist() == [1]
+    assert fuse(voxel, rule="s1-unlabeled").agreement is None

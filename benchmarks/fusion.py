@@ -1,0 +1,162 @@
+"""Time flare_fusion beside SimpleITK's LabelVoting, NumPy masks and a plain copy, on one thread.
+
+``python benchmarks/fusion.py`` fuses three sources of 300 x 512 x 512 bytes by rule ``s1-labeled``,
+prints one line for each comparison, the ratio first, and keeps the figures in
+``benchmarks/results/fusion.json``. Ours and theirs take turns. ``--quick`` halves each axis and
+keeps nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before numpy loads its BLAS.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from machine import describe_machine
+from metrics_work import workload
+from numpy.typing import NDArray
+
+from flare_fusion import fuse
+
+RESULTS = Path(__file__).parent / "results" / "fusion.json"
+PACKAGES = ("flare-fusion", "numpy", "SimpleITK")
+TARGETS = {"SimpleITK.LabelVoting": 10.0, "NumPy masks": 2.5}
+Sources = dict[str, NDArray[np.uint8]]
+
+
+def bodies(shape: tuple[int, ...], *, quick: bool) -> Sources:
+    """Return two organ maps that differ by a millimeter, and a partial one with tumors."""
+    prediction, reference, _ = workload("smooth", quick=quick)
+    slices = np.minimum(np.arange(shape[0]) * reference.shape[0] // shape[0], len(reference) - 1)
+    first, second = (
+        np.where(labels == 14, 0, labels)[slices] for labels in (prediction, reference)
+    )
+    partial = np.where(np.isin(reference, (1, 3, 14)), reference, 0)[slices]
+    return {"A": first, "B": second, "partial": partial}
+
+
+def noise(shape: tuple[int, ...]) -> Sources:
+    """Return labels without any background to pass over."""
+    rng = np.random.default_rng(0)
+    high = {"A": 14, "B": 14, "partial": 15}
+    return {name: rng.integers(0, n, shape, dtype=np.uint8) for name, n in high.items()}
+
+
+def with_masks(sources: Sources) -> NDArray[np.uint8]:
+    """Fuse by the same rule, written with one mask after another."""
+    a, b, partial = sources["A"], sources["B"], sources["partial"]
+    fused = np.where(a == b, a, 0)
+    only = (a > 0) & (b == 0)
+    fused[only] = a[only]
+    only = (b > 0) & (a == 0)
+    fused[only] = b[only]
+    differ = (a != b) & (a > 0) & (b > 0)
+    vote = differ & ((partial == a) | (partial == b))
+    fused[vote] = partial[vote]
+    tumor = partial == 14
+    fused[tumor] = 14
+    return fused
+
+
+def with_voting(sources: Sources) -> NDArray[np.uint8]:
+    """Vote as SimpleITK does; another rule, the same reading and writing."""
+    images = [SimpleITK.GetImageFromArray(array) for array in sources.values()]
+    start = time.perf_counter()
+    voted = SimpleITK.LabelVoting(images, 0)
+    with_voting.seconds = time.perf_counter() - start  # type: ignore[attr-defined]
+    return np.asarray(SimpleITK.GetArrayViewFromImage(voted))
+
+
+def ours(sources: Sources, **asked: bool) -> NDArray[Any]:
+    """Fuse by `flare_fusion`."""
+    return fuse(sources, rule="s1-labeled", **asked).label_map
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Time one call; the peer that copies its input tells its own time."""
+    with_voting.seconds = None  # type: ignore[attr-defined]
+    start = time.perf_counter()
+    call()
+    return with_voting.seconds or time.perf_counter() - start  # type: ignore[attr-defined]
+
+
+def status_kib(name: str) -> int:
+    """Return a line of this process's status."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def memory_growth(sources: Sources) -> float:
+    """Return the growth of peak memory in sizes of the output."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = status_kib("VmRSS")
+    result = ours(sources)
+    return (status_kib("VmHWM") - before) * 1024 / result.nbytes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="half of each axis, nothing kept")
+    parser.add_argument("--repeats", type=int, default=7, help="runs of each")
+    arguments = parser.parse_args()
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    shape = (150, 256, 256) if arguments.quick else (300, 512, 512)
+    record: dict[str, Any] = {"machine": describe_machine(*PACKAGES), "works": {}}
+    for name, sources in (
+        ("bodies", bodies(shape, quick=arguments.quick)),
+        ("noise", noise(shape)),
+    ):
+        if (ours(sources) != with_masks(sources)).any():
+            raise SystemExit("the rule with masks gives other labels")
+        calls = {
+            "ours": lambda s=sources: ours(s),
+            "ours, provenance and agreement": lambda s=sources: ours(
+                s, provenance=True, agreement=True
+            ),
+            "copy of the sources": lambda s=sources: [array.copy() for array in s.values()],
+            "NumPy masks": lambda s=sources: with_masks(s),
+            "SimpleITK.LabelVoting": lambda s=sources: with_voting(s),
+        }
+        times: dict[str, list[float]] = {key: [] for key in calls}
+        for _ in range(arguments.repeats):
+            for key, call in calls.items():
+                times[key].append(seconds(call))
+        median = {key: statistics.median(values) for key, values in times.items()}
+        growth = memory_growth(sources)
+        rows = [
+            {
+                "side": key,
+                "ratio": round(median[key] / median["ours"], 2),
+                "target": TARGETS.get(key),
+                "median_s": round(median[key], 4),
+                "least_s": round(min(values), 4),
+                "most_s": round(max(values), 4),
+            }
+            for key, values in times.items()
+        ]
+        record["works"][name] = {"rows": rows, "memory_growth_in_outputs": round(growth, 3)}
+        for row in rows:
+            print(
+                f"{row['ratio']:7.2f} x  {name:7} {row['side']:32} {row['median_s']:.3f} s "
+                f"({row['least_s']:.3f} - {row['most_s']:.3f})"
+            )
+        print(f"{growth:7.2f} x the output: growth of memory, {name}", flush=True)
+    if not arguments.quick:
+        RESULTS.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
