@@ -32,8 +32,9 @@ from flare_io.errors import DatasetError
 from flare_io.files import read_header, write_label_map
 from flare_io.volume import Volume
 
-__all__ = ["LABELS", "PROVENANCE", "RECORDS", "forget", "fuse_case"]
+__all__ = ["ENDINGS", "LABELS", "PROVENANCE", "RECORDS", "forget", "fuse_case"]
 
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 LABELS, PROVENANCE, RECORDS = "labelsTr", "provenanceTr", "records"
 # Raised whenever the same rule and sources give another result or record.
 _FORMAT = 2
@@ -75,9 +76,8 @@ def forget(case: str, output: Path) -> None:
     """Remove what an earlier run made of a case, its record first."""
     (output / RECORDS / f"{case}.json").unlink(missing_ok=True)
     for folder in (LABELS, PROVENANCE):
-        for path in (output / folder).glob("*"):
-            if path.name.removeprefix(case).startswith(".") and path.name.startswith(case):
-                path.unlink()
+        for ending in ENDINGS:
+            (output / folder / f"{case}{ending}").unlink(missing_ok=True)
 
 
 def _fused(case: Case, plan: FusionPlan) -> CaseFusion:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flare_fusion.case_fusion import PROVENANCE
+from flare_fusion.case_fusion import ENDINGS, PROVENANCE
 from flare_fusion.results import DatasetFusion
 from flare_fusion.rules import Origin
 from flare_io.atomic import replacing, write_json
@@ -18,7 +18,6 @@ from flare_io.errors import DatasetError
 
 __all__ = ["link_images", "remove_summary", "volume_ending", "write_summary"]
 
-_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 _IMAGES = "imagesTr"
 _SUMMARY = ("dataset.json", "report.json", "report.html")
 
@@ -33,16 +32,16 @@ def volume_ending(dataset: Dataset) -> str:
         that stands for several files.
     """
     names = [path.name for case in dataset.train for path in case.image]
-    found = {next((e for e in _ENDINGS if name.lower().endswith(e)), "other") for name in names}
+    found = {next((e for e in ENDINGS if name.lower().endswith(e)), "other") for name in names}
     if len(found) > 1 or "other" in found:
         raise DatasetError(
             dataset.root,
-            f"training images must share one of the endings {', '.join(_ENDINGS)}",
+            f"training images must share one of the endings {', '.join(ENDINGS)}",
             found=", ".join(sorted(found)),
             remedy="convert them with flare-io",
             kind="ending",
         )
-    return found.pop() if found else _ENDINGS[0]
+    return found.pop() if found else ENDINGS[0]
 
 
 def remove_summary(folder: Path) -> None:
@@ -62,7 +61,7 @@ def link_images(dataset: Dataset, result: DatasetFusion) -> None:
     for row in result.fused:
         case = _train_case(dataset, row.case)
         for channel, path in enumerate(case.image):
-            ending = next(e for e in _ENDINGS if path.name.lower().endswith(e))
+            ending = next(e for e in ENDINGS if path.name.lower().endswith(e))
             wanted[f"{case.id}_{channel:04d}{ending}"] = path.resolve()
     for path in folder.iterdir():
         if path.name not in wanted and path.is_symlink():
