@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flare_fusion.case_rule import CaseRule, case_rule
-from flare_fusion.conflict import CellCounts, agreement_record
+from flare_fusion.conflict import agreement_record, count_cells
 from flare_fusion.engine import FusionResult, fuse
 from flare_fusion.plan import FusionPlan
 from flare_fusion.results import CaseFusion
@@ -38,7 +38,6 @@ ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 LABELS, PROVENANCE, RECORDS = "labelsTr", "provenanceTr", "records"
 # Raised whenever the same rule and sources give another result or record.
 _FORMAT = 2
-_SLICES = 8
 
 
 def fuse_case(case: Case, plan: FusionPlan) -> CaseFusion:
@@ -96,6 +95,7 @@ def _fused(case: Case, plan: FusionPlan) -> CaseFusion:
         rule=rule.rule,
         annotated=annotated if case.label is not None else (),
         provenance=True,
+        agreement=True,
         **rule.options,
     )
     forget(case.id, plan.output)
@@ -182,24 +182,11 @@ def _figures(
         "volumes_ml": {str(label): float(counts[label] * voxel_ml) for label in present if label},
         "origins": {each.name.lower(): int(origins[each]) for each in Origin if origins[each]},
         "agreement": agreement_record(
-            _cells(sources.arrays),
+            result.agreement or count_cells(sources.arrays),
             looked_for=rule.looked_for(annotated),
             voxel_volume_mm3=sources.grid.geometry.voxel_volume_mm3,
         ),
     }
-
-
-def _cells(arrays: Mapping[str, NDArray[Any]]) -> CellCounts:
-    """Count the combinations of labels, some slices at a time."""
-    sizes = [int(array.max()) + 1 for array in arrays.values()]
-    slices = len(next(iter(arrays.values())))
-    counts = np.zeros(int(np.prod(sizes)), np.int64)
-    for start in range(0, slices, _SLICES):
-        parts = [array[start : start + _SLICES].ravel() for array in arrays.values()]
-        counts += np.bincount(np.ravel_multi_index(parts, sizes), minlength=len(counts))
-    found = np.flatnonzero(counts)
-    labels = np.stack(np.unravel_index(found, sizes), axis=1)
-    return CellCounts(sources=tuple(arrays), labels=labels, voxels=counts[found])
 
 
 def _key(

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CellCounts", "agreement_record", "conflict_mask"]
+__all__ = ["CellCounts", "agreement_record", "conflict_mask", "count_cells"]
+
+_SLICES = 8
 
 LookedFor = Mapping[str, Collection[int]]
 
@@ -112,6 +114,32 @@ def agreement_record(
             if (volume := int(cells.voxels[where].sum()))
         },
     }
+
+
+def count_cells(arrays: Mapping[str, NDArray[Any]]) -> CellCounts:
+    """Count the combinations of labels of a case, for rules that do not do so as they fuse.
+
+    Parameters
+    ----------
+    arrays : mapping of str to (z, y, x) unsigned integer array
+        On one grid.
+
+    Examples
+    --------
+    >>> a, b = np.array([[[0, 1, 1]]], np.uint8), np.array([[[0, 1, 2]]], np.uint8)
+    >>> cells = count_cells({"A": a, "B": b})
+    >>> cells.labels.tolist(), cells.voxels.tolist()
+    ([[0, 0], [1, 1], [1, 2]], [1, 1, 1])
+    """
+    sizes = [int(array.max()) + 1 for array in arrays.values()]
+    slices = len(next(iter(arrays.values())))
+    counts = np.zeros(int(np.prod(sizes)), np.int64)
+    for start in range(0, slices, _SLICES):
+        parts = [array[start : start + _SLICES].ravel() for array in arrays.values()]
+        counts += np.bincount(np.ravel_multi_index(parts, sizes), minlength=len(counts))
+    found = np.flatnonzero(counts)
+    labels = np.stack(np.unravel_index(found, sizes), axis=1)
+    return CellCounts(sources=tuple(arrays), labels=labels, voxels=counts[found])
 
 
 def conflict_mask(
