@@ -39,7 +39,16 @@ def written(folder, text):
 
 
 def test_the_built_in_rules_are_listed_and_readable():
-    assert rule_names() == ("s1-labeled", "s1-unlabeled", "s2-overlay", "s2-replace")
+    assert rule_names() == (
+        "s1-labeled",
+        "s1-unlabeled",
+        "s2-overlay",
+        "s2-overlay-tumor",
+        "s2-replace",
+        "s2-replace-tumor",
+        "s3-merge",
+        "s4-overlay",
+    )
     for name in rule_names():
         rule = fusion_rule(name)
         assert rule.name == name
@@ -70,7 +79,21 @@ def test_a_rule_of_ones_own_is_a_file(tmp_path):
         ('P = "k"', 'R = "k"', "no source 'R'"),
         ("strict = true }", "loose = true }", "no option loose = True"),
         ("title =", "titel =", "unknown key 'titel'; did you mean title"),
-        ('origin = "vote"', 'origin = "guess"', "GUESS"),
+        (
+            'origin = "vote"',
+            'origin = "guess"',
+            "row 2 of the file: origin must be one of background, .*'guess'",
+        ),
+        ('origin = "vote"', 'origin = "vot"', "got 'vot'; did you mean vote?"),
+        ('take = "k"\n', "", "row 2 of the file lacks the key 'take'"),
+        ('labels = "all"', 'labels = "al"', "organs, all or a list of labels, got 'al'; did you"),
+        ("labels = [1, 2]", "labels = [1, -2]", "source Q: a label must be .* got -2"),
+        ("labels = [1, 2]", "labels = 2", "source Q must be a list, got 2"),
+        ("labels = [1, 2]", "labels = [1]\nmatters = [3]", "matters must be labels of it"),
+        ("organs = [1, 2]", "organs = [1, 3]", "organs and tumor must be different labels > 0"),
+        ("default = false", 'default = "no"', "option strict: default must be one of its choices"),
+        ("when = {}", "when = 3", "row 3 of the file must be a table of keys, got 3"),
+        ('P = "k"', 'P = "k annotatd"', "'k annotatd' is no pattern; .* annotated or unannotated"),
         ('name = "Q"', 'name = "P"', "unique names"),
         ("organs", "organs =", "not a fusion rule"),
     ],
@@ -90,3 +113,24 @@ def test_unknown_options_and_values_are_named():
         rule.resolved_options({"ties": "A"})
     with pytest.raises(ValueError, match="tie must be one of background, A, B, got 'C'"):
         rule.resolved_options({"tie": "C"})
+
+
+def test_a_slip_of_the_pen_is_told_what_was_meant():
+    with pytest.raises(ValueError, match=r"got 's3-merg'; did you mean s3-merge\?"):
+        fusion_rule("s3-merg")
+    with pytest.raises(ValueError, match=r"option 'gt_frist'; .*; did you mean gt_first\?"):
+        fusion_rule("s1-labeled").resolved_options({"gt_frist": True})
+    with pytest.raises(ValueError, match=r"fill must be one of A, B, agree, got 'agre'; did you m"):
+        fusion_rule("s3-merge").resolved_options({"fill": "agre"})
+
+
+@pytest.mark.parametrize("name", rule_names())
+def test_a_built_in_rule_asks_for_k_only_where_a_row_needs_it(name):
+    rule = fusion_rule(name)
+    asks = rule.asks_annotated(rule.resolved_options({}))
+    assert asks == (name in ("s2-replace", "s2-replace-tumor", "s2-overlay-tumor", "s3-merge"))
+
+
+def test_gt_first_asks_for_k():
+    rule = fusion_rule("s1-labeled")
+    assert rule.asks_annotated(rule.resolved_options({"gt_first": True}))

@@ -48,8 +48,7 @@ class CaseRule:
         """Whether a row that holds under the options asks for the annotated classes."""
         if isinstance(self.rule, str):
             return False
-        rows = self.rule.active_rows(self.rule.resolved_options(self.options))
-        return any(pattern.endswith(" annotated") for row in rows for _, pattern in row.when)
+        return self.rule.asks_annotated(self.rule.resolved_options(self.options))
 
     @property
     def definition(self) -> str:

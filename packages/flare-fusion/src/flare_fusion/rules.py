@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import IntEnum
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from flare_fusion.spelling import did_you_mean
+
 __all__ = ["Option", "Origin", "Row", "Rule", "Source", "fusion_rule", "rule_names"]
 
-_PATTERN = re.compile(r"(?P<label>0|tumor|[a-z])(?P<annotated> annotated)?")
+_PATTERN = re.compile(r"(?P<label>0|tumor|[a-z])(?P<asks> annotated| unannotated)?")
 
 
 class Origin(IntEnum):
@@ -36,6 +36,7 @@ class Origin(IntEnum):
     TUMOR = 7
     PSEUDO_ONLY = 8
     T1_ONLY = 9
+    ONE_ONLY = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,8 @@ class Row:
     ----------
     when : tuple of (source, pattern)
         Patterns are ``"0"``, ``"tumor"`` or a letter that stands for any organ; `` annotated``
-        behind it asks that the case was annotated for it. A source that is not named may hold
-        anything.
+        or `` unannotated`` behind it asks that the case was, or was not, annotated for it. A
+        source that is not named may hold anything.
     take : str
         ``"0"``, ``"tumor"`` or a letter of ``when``.
     origin : Origin
@@ -95,6 +96,11 @@ class Row:
     origin: Origin
     condition: tuple[tuple[str, bool | str], ...] = ()
     number: int = 0
+
+    @property
+    def asks_annotated(self) -> bool:
+        """Whether it depends on the annotated classes of the case (K)."""
+        return any(pattern.endswith("annotated") for _, pattern in self.when)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +130,21 @@ class Rule:
         sources = [source.name for source in self.sources]
         if not sources or len(set(sources)) != len(sources):
             raise ValueError(f"rule {self.name}: sources must have unique names, got {sources}")
+        labels = (0, *self.organs, self.tumor)
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"rule {self.name}: organs and tumor must be different labels > 0")
+        for source in self.sources:
+            if not set(source.matters) <= set(source.labels) - {0}:
+                raise ValueError(
+                    f"rule {self.name}: source {source.name}: matters must be labels of it, "
+                    f"got {list(source.matters)}"
+                )
+        for option in self.options:
+            if option.default not in option.choices:
+                raise ValueError(
+                    f"rule {self.name}: option {option.name}: default must be one of its choices, "
+                    f"got {option.default!r}"
+                )
         for row in self.rows:
             _check_row(self, row)
 
@@ -138,6 +159,10 @@ class Rule:
             row for row in self.rows if all(options[name] == value for name, value in row.condition)
         )
 
+    def asks_annotated(self, options: Mapping[str, bool | str]) -> bool:
+        """Return whether a row that holds under these options depends on K."""
+        return any(row.asks_annotated for row in self.active_rows(options))
+
     def resolved_options(self, given: Mapping[str, Any]) -> dict[str, bool | str]:
         """Return every option's value, defaults filled in; unknown names or values raise."""
         known = {option.name: option for option in self.options}
@@ -146,10 +171,14 @@ class Rule:
                 offered = ", ".join(known) or "none"
                 raise ValueError(
                     f"rule {self.name} has no option {name!r}; its options are: {offered}"
+                    + did_you_mean(name, known)
                 )
             if value not in known[name].choices:
                 choices = ", ".join(str(choice) for choice in known[name].choices)
-                raise ValueError(f"option {name} must be one of {choices}, got {value!r}")
+                raise ValueError(
+                    f"option {name} must be one of {choices}, got {value!r}"
+                    + did_you_mean(value, known[name].choices)
+                )
         return {name: given.get(name, option.default) for name, option in known.items()}
 
 
@@ -170,19 +199,25 @@ def fusion_rule(name: str | os.PathLike[str]) -> Rule:
     --------
     >>> fusion_rule("s1-labeled").source_names
     ('A', 'B', 'partial')
-    >>> fusion_rule("s1")
+    >>> fusion_rule("s1-labelled")
     Traceback (most recent call last):
-    ValueError: rule must be s1-labeled, s1-unlabeled, s2-overlay, s2-replace or a .toml file,
-    got 's1'
+    ValueError: rule must be s1-labeled, s1-unlabeled, s2-overlay, s2-overlay-tumor, s2-replace,
+    s2-replace-tumor, s3-merge, s4-overlay or a .toml file, got 's1-labelled'; did you mean
+    s1-labeled?
     """
-    if os.fspath(name).endswith(".toml"):
-        return _from_toml(Path(name).read_bytes(), Path(name).stem, os.fspath(name))
-    if name not in rule_names():
+    from flare_fusion.rule_files import parse_rule
+
+    text = os.fspath(name)
+    if text.endswith(".toml"):
+        return parse_rule(Path(text).read_bytes(), name=Path(text).stem, file=text)
+    names = rule_names()
+    if text not in names:
         raise ValueError(
-            f"rule must be {', '.join(rule_names())} or a .toml file, got {os.fspath(name)!r}"
+            f"rule must be {', '.join(names)} or a .toml file, got {text!r}"
+            + did_you_mean(text, names)
         )
-    data = (resources.files("flare_fusion") / "data" / f"{name}.toml").read_bytes()
-    return _from_toml(data, os.fspath(name), f"rule {name}")
+    data = (resources.files("flare_fusion") / "data" / f"{text}.toml").read_bytes()
+    return parse_rule(data, name=text, file=f"rule {text}")
 
 
 def rule_names() -> tuple[str, ...]:
@@ -196,10 +231,15 @@ def _check_row(rule: Rule, row: Row) -> None:
     letters = set()
     for source, pattern in row.when:
         if source not in rule.source_names:
-            raise ValueError(f"{where}: no source {source!r}")
+            raise ValueError(
+                f"{where}: no source {source!r}{did_you_mean(source, rule.source_names)}"
+            )
         match = _PATTERN.fullmatch(pattern)
-        if match is None or (pattern.startswith("0") and match["annotated"]):
-            raise ValueError(f"{where}: {pattern!r} is no pattern; use 0, tumor, or a letter")
+        if match is None or (match["label"] == "0" and match["asks"]):
+            raise ValueError(
+                f"{where}: {pattern!r} is no pattern; use 0, tumor or a letter, the latter two "
+                "also with annotated or unannotated behind"
+            )
         letters.add(match["label"])
     if row.take not in letters | {"0", "tumor"}:
         raise ValueError(
@@ -208,58 +248,5 @@ def _check_row(rule: Rule, row: Row) -> None:
     known = {option.name: option.choices for option in rule.options}
     for name, value in row.condition:
         if value not in known.get(name, ()):
-            raise ValueError(f"{where}: no option {name} = {value}")
-
-
-def _from_toml(data: bytes, name: str, file: str) -> Rule:
-    try:
-        table = tomllib.loads(data.decode())
-        _only_keys(table, {"title", "organs", "tumor", "sources", "options", "rows"})
-        organs, tumor = tuple(table["organs"]), int(table["tumor"])
-        label_sets = {"organs": (0, *organs), "all": tuple(sorted({0, *organs, tumor}))}
-        return Rule(
-            name=name,
-            title=str(table["title"]),
-            organs=organs,
-            tumor=tumor,
-            sources=tuple(_source(entry, label_sets) for entry in table["sources"]),
-            rows=tuple(_row(entry) for entry in table["rows"]),
-            options=tuple(_option(key, entry) for key, entry in table.get("options", {}).items()),
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{file}: not a fusion rule: {error}") from error
-
-
-def _source(entry: dict[str, Any], label_sets: Mapping[str, tuple[int, ...]]) -> Source:
-    _only_keys(entry, {"name", "labels", "matters"})
-    labels = entry["labels"]
-    allowed = label_sets[labels] if isinstance(labels, str) else tuple(sorted({0, *labels}))
-    return Source(name=entry["name"], labels=allowed, matters=tuple(entry.get("matters", ())))
-
-
-def _option(name: str, entry: dict[str, Any]) -> Option:
-    _only_keys(entry, {"default", "choices", "about"})
-    choices = tuple(entry.get("choices", (False, True)))
-    return Option(
-        name=name, default=entry["default"], choices=choices, about=entry.get("about", "")
-    )
-
-
-def _row(entry: dict[str, Any]) -> Row:
-    _only_keys(entry, {"when", "take", "origin", "if", "number"})
-    return Row(
-        when=tuple(entry["when"].items()),
-        take=entry["take"],
-        origin=Origin[entry["origin"].upper().replace(" ", "_")],
-        condition=tuple(entry.get("if", {}).items()),
-        number=entry.get("number", 0),
-    )
-
-
-def _only_keys(entry: Mapping[str, Any], known: set[str]) -> None:
-    for key in entry:
-        if key not in known:
-            near = get_close_matches(key, known, 1)
-            raise ValueError(
-                f"unknown key {key!r}" + (f"; did you mean {near[0]}?" if near else "")
-            )
+            near = "" if name in known else did_you_mean(name, known)
+            raise ValueError(f"{where}: no option {name} = {value}{near}")

@@ -80,7 +80,7 @@ def compile_table(
     resolved = rule.resolved_options(options or {})
     known = None if annotated is None else frozenset(int(label) for label in annotated)
     rows = rule.active_rows(resolved)
-    asks = any(pattern.endswith(" annotated") for row in rows for _, pattern in row.when)
+    asks = any(row.asks_annotated for row in rows)
     if asks and known is None:
         raise ValueError(
             f"rule {rule.name} must know the annotated classes of the case (K); "
@@ -183,7 +183,8 @@ def _fit(
                     fits = fits & (value != other)
             letters[letter] = value
         if restriction:
-            fits = fits & np.isin(value, sorted(annotated or ()))
+            known = np.isin(value, sorted(annotated or ()))
+            fits = fits & (known if restriction == "annotated" else ~known)
     return fits, letters[row.take]
 
 
