@@ -5,6 +5,7 @@ import json
 import pytest
 
 from flare_fusion.cli import main
+from flare_fusion.rules import rule_names
 from flare_io.phantom import write_phantom_dataset
 
 
@@ -69,7 +70,7 @@ def test_an_error_is_one_line_with_its_exit_code(phantoms, tmp_path, capsys, mor
 def test_rules_are_listed_with_options(capsys):
     assert main(["rules"]) == 0
     out = capsys.readouterr().out
-    for name in ("s1-labeled", "s1-unlabeled", "s2-overlay", "s2-replace", "majority"):
+    for name in (*rule_names(), "majority"):
         assert f"\n{name}\n" in "\n" + out
     assert "option tie = background | A | B (default background)" in out
 
@@ -90,3 +91,67 @@ def test_an_unknown_rule_is_a_usage_error(capsys):
     printed = capsys.readouterr()
     assert json.loads(printed.out)["error"]["kind"] == "usage"
     assert printed.err.startswith("flare-fusion: rule must be")
+
+
+def test_a_list_of_selected_cases_is_what_fuse_takes(phantoms, tmp_path, capsys):
+    listed = tmp_path / "cases.json"
+    select = ["select", "--dataset", str(phantoms), "-o", str(listed), "--threshold", "0.1"]
+    assert main([*select, "--first-labeled", "1", "--first-unlabeled", "1"]) == 0
+    assert f"of 3 cases listed in {listed}" in capsys.readouterr().out
+    record = json.loads(listed.read_text())
+    assert record["by"] == "agreement"
+    assert len(record["figures"]) == 3
+    out = tmp_path / "out"
+    fuse = ["fuse", "--dataset", str(phantoms), "-o", str(out), "--no-report", "--provenance"]
+    assert main([*fuse, "--cases", str(listed)]) == 0
+    for folder in ("labelsTr", "provenanceTr"):
+        names = sorted(path.name.split(".")[0] for path in (out / folder).iterdir())
+        assert names == record["cases"]
+    assert not (out / "report.html").exists()
+
+
+def test_the_least_stable_cases_are_left_out(phantoms, tmp_path, capsys):
+    listed = tmp_path / "cases.txt"
+    rounds = [f"--source=R{k}={phantoms / name}" for k, name in enumerate(("pseudoA", "pseudoB"))]
+    select = ["select", "--dataset", str(phantoms), "-o", str(listed), "--by", "stability"]
+    assert main([*select, *rounds, "--drop", "1", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    least = max(record["figures"], key=record["figures"].get)
+    assert listed.read_text().split() == sorted(set(record["figures"]) - {least})
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--threshold", "85"], 2, "--threshold must be within 0..1, got 85.0"),
+        (["--by", "stability"], 2, "--drop must say how many"),
+        (["--by", "stability", "--drop", "1"], 2, "two or more --source NAME=DIR"),
+        (["--threshold", "1"], 3, "no case was selected"),
+        (["--jobs", "0"], 2, "--jobs must be > 0"),
+        (["--source", "A=gone"], 3, "gone: source A must be a folder"),
+        (["--source", "A=x", "--source", "A=y"], 2, "--source must name A once"),
+    ],
+    ids=["threshold", "drop", "rounds", "none", "jobs", "folder", "twice"],
+)
+def test_a_selection_that_cannot_be_is_one_line(phantoms, tmp_path, capsys, more, code, message):
+    listed = tmp_path / "cases.json"
+    assert main(["select", "--dataset", str(phantoms), "-o", str(listed), *more]) == code
+    error = capsys.readouterr().err
+    assert message in error.splitlines()[-1]
+    assert not listed.exists()
+
+
+def test_a_page_that_cannot_be_made_leaves_the_labels_whole(
+    phantoms, tmp_path, capsys, monkeypatch
+):
+    def broken(*_arguments, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("flare_fusion.report.write_report", broken)
+    out = tmp_path / "out"
+    assert main(["fuse", "--dataset", str(phantoms), "-o", str(out)]) == 5
+    assert "report.html could not be written" in capsys.readouterr().err
+    assert len(list((out / "labelsTr").iterdir())) == 3
+    (tmp_path / "file").write_text("")
+    assert main(["fuse", "--dataset", str(phantoms), "-o", str(tmp_path / "file")]) == 2
+    assert "-o/--output must be a folder, got the file" in capsys.readouterr().err

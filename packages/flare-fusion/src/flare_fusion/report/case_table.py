@@ -30,7 +30,8 @@ def cases_section(result: DatasetFusion) -> Html:
     )
     search = element(
         "p",
-        element("label", "Show cases named ", element("input", id="filter", type="search")),
+        element("label", "Show cases named ", for_="filter"),
+        element("input", id="filter", type="search"),
         element("output"),
         class_="filter",
         hidden=True,
@@ -73,7 +74,9 @@ def _conflict_ml(case: CaseFusion) -> float:
 def _number(value: float | None, digits: int) -> Html:
     if value is None:
         return element("td")
-    return element("td", f"{value:.{digits}f}", data_value=repr(float(value)))
+    # Adding 0 turns -0.000 into 0.000.
+    text = f"{round(value, digits) + 0.0:.{digits}f}"
+    return element("td", text, data_value=repr(float(value)))
 
 
 def _percent(part: float | None, whole: float) -> Html:

@@ -136,6 +136,8 @@ def _scroll(table: Html) -> Html:
 
 def _text(value: object) -> Html:
     if isinstance(value, dict) and not value:
-        return Html("none")
+        return Html("none given")
+    if isinstance(value, bool):
+        return Html("yes" if value else "no")
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return element("bdi", text)
