@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flare_fusion.dataset import fuse_dataset
     from flare_fusion.engine import FusionResult, apply_table, fuse
+    from flare_fusion.plan import FusionSettings
     from flare_fusion.results import CaseFusion, DatasetFusion
     from flare_fusion.rules import Origin, Rule, fusion_rule, rule_names
     from flare_fusion.tables import FusionTable, compile_table, majority_table
@@ -17,6 +18,7 @@ __all__ = [
     "CaseFusion",
     "DatasetFusion",
     "FusionResult",
+    "FusionSettings",
     "FusionTable",
     "Origin",
     "Rule",
@@ -35,6 +37,7 @@ _HOME = {
     "CaseFusion": "results",
     "DatasetFusion": "results",
     "FusionResult": "engine",
+    "FusionSettings": "plan",
     "FusionTable": "tables",
     "Origin": "rules",
     "Rule": "rules",
