@@ -5,8 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from flare_fusion.general import majority_table
 from flare_fusion.rules import Origin, Rule, fusion_rule
-from flare_fusion.tables import compile_table, majority_table
+from flare_fusion.tables import compile_table
 
 S1_OPTIONS = [
     {},
@@ -192,5 +193,5 @@ def test_a_rule_with_a_gap_is_refused():
 def test_majority_refuses_what_it_cannot_hold():
     with pytest.raises(ValueError, match="2 to 5 sources"):
         majority_table("ABCDEFG", labels=range(15))
-    with pytest.raises(ValueError, match="tie must be 'background' or 'first'"):
+    with pytest.raises(ValueError, match="tie must be background, first or a label, got 'last'"):
         majority_table("AB", labels=range(3), tie="last")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flare_fusion.dataset import fuse_dataset
     from flare_fusion.engine import FusionResult, apply_table, fuse
+    from flare_fusion.general import majority_table
     from flare_fusion.plan import FusionSettings
     from flare_fusion.results import CaseFusion, DatasetFusion
     from flare_fusion.rules import Origin, Rule, fusion_rule, rule_names
-    from flare_fusion.tables import FusionTable, compile_table, majority_table
+    from flare_fusion.tables import FusionTable, compile_table
 
 __all__ = [
     "CaseFusion",
@@ -46,7 +47,7 @@ _HOME = {
     "fuse": "engine",
     "fuse_dataset": "dataset",
     "fusion_rule": "rules",
-    "majority_table": "tables",
+    "majority_table": "general",
     "rule_names": "rules",
 }
 

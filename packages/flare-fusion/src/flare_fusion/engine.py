@@ -17,9 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flare_fusion._arrays import array_module
+from flare_fusion.blockwise import evaluate_rule
 from flare_fusion.conflict import CellCounts
+from flare_fusion.general import GENERAL_RULES, compile_general
+from flare_fusion.label_check import check_labels
 from flare_fusion.rules import Rule, Source, fusion_rule
-from flare_fusion.tables import FusionTable, compile_table, majority_table
+from flare_fusion.staple import StapleRule
+from flare_fusion.tables import FusionTable, compile_table
+from flare_fusion.votes import VoteRule
 
 __all__ = ["FusionResult", "apply_table", "fuse"]
 
@@ -67,8 +72,10 @@ def fuse(
         Label maps on one grid under the rule's source names, NumPy or CuPy. Not modified.
     rule : str or Rule
         ``"s1-labeled"`` (A, B, partial), ``"s1-unlabeled"`` (A, B, T1, T2, T3), ``"s2-replace"``
-        and ``"s2-overlay"`` (partial, pseudo), ``"majority"`` (any names), a ``.toml`` file, or
-        a rule.
+        and ``"s2-overlay"`` (partial, pseudo; with ``-tumor`` behind also tumor), ``"s3-merge"``
+        (partial, A, B), ``"s4-overlay"`` (organs, tumor); of any names ``"majority"``,
+        ``"weighted"``, ``"union"``, ``"intersection"``, ``"agreement"`` and ``"staple"``; a
+        ``.toml`` file, or a rule.
     annotated : iterable of int, optional
         The classes K that the case's annotators looked for; rules that ask for it say so.
     provenance : bool
@@ -104,10 +111,9 @@ def fuse(
     >>> result.label_map.tolist(), result.provenance.tolist()
     ([[[1, 3, 4, 14]]], [[[2, 5, 4, 7]]])
     """
-    if rule == "majority":
-        # Labels are checked against FLARE's unless told otherwise.
-        labels = options.pop("labels", range(15))
-        table = majority_table(tuple(sources), labels=labels, **options)
+    table: FusionTable | VoteRule | StapleRule
+    if isinstance(rule, str) and rule in GENERAL_RULES:
+        table = compile_general(rule, tuple(sources), options)
     else:
         chosen = rule if isinstance(rule, Rule) else fusion_rule(rule)
         table = compile_table(chosen, options=options, annotated=annotated)
@@ -115,19 +121,22 @@ def fuse(
 
 
 def apply_table(
-    table: FusionTable,
+    table: FusionTable | VoteRule | StapleRule,
     sources: Mapping[str, NDArray[Any]],
     *,
     provenance: bool = False,
     agreement: bool = False,
     block: int = _BLOCK,
 ) -> FusionResult:
-    """Fuse label maps with a compiled table; see `fuse`.
+    """Fuse label maps with a compiled table, or a rule too large for one; see `fuse`.
 
     ``block`` is the number of voxels worked on at a time and changes nothing but speed.
     """
     arrays = _checked(table, sources)
     xp = array_module(*arrays)
+    if not isinstance(table, FusionTable):
+        labels, found, combinations = evaluate_rule(table, arrays, xp, agreement=agreement)
+        return FusionResult(labels, found if provenance else None, combinations)
     counts = np.zeros(table.labels.size if agreement else 0, np.int64)
     if xp is np:
         cells = [table.labels.ravel(), *([table.origins.ravel()] if provenance else [])]
@@ -142,7 +151,9 @@ def apply_table(
     return FusionResult(label_map, origins, _cell_counts(table, counts) if agreement else None)
 
 
-def _checked(table: FusionTable, sources: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+def _checked(
+    table: FusionTable | VoteRule | StapleRule, sources: Mapping[str, NDArray[Any]]
+) -> list[NDArray[Any]]:
     wanted = [source.name for source in table.sources]
     if set(wanted) != set(sources):
         raise ValueError(
@@ -257,7 +268,7 @@ def _index(table: FusionTable, arrays: Sequence[NDArray[Any]], xp: ModuleType) -
     index = None
     strides = np.cumprod([1, *table.labels.shape[:0:-1]])[::-1]
     for source, array, stride in zip(table.sources, arrays, strides, strict=True):
-        _check_labels(source, array, xp)
+        check_labels(source, array, xp)
         part = _class_offsets(source, array, int(stride), xp)
         index = part if index is None else xp.add(index, part, out=index)
     assert index is not None
@@ -273,24 +284,3 @@ def _class_offsets(
     for number, label in enumerate(source.classes):
         offsets[label] = number * stride
     return xp.take(xp.asarray(offsets), array)  # type: ignore[no-any-return]  # NumPy or CuPy
-
-
-def _check_labels(source: Source, array: NDArray[Any], xp: ModuleType) -> None:
-    if array.size == 0:
-        return
-    low, high = int(array.min()) if array.dtype.kind == "i" else 0, int(array.max())
-    if low >= 0 and high <= max(source.labels) and len(source.labels) == max(source.labels) + 1:
-        return
-    other = [int(label) for label in xp.unique(array) if int(label) not in source.labels]
-    if other:
-        listed = ", ".join(map(str, other[:8])) + (", ..." if len(other) > 8 else "")
-        raise ValueError(
-            f"source {source.name} must hold only the labels {_ranges(source.labels)}, "
-            f"found {listed}"
-        )
-
-
-def _ranges(labels: tuple[int, ...]) -> str:
-    if labels == tuple(range(len(labels))):
-        return f"0 to {labels[-1]}"
-    return ", ".join(map(str, labels))

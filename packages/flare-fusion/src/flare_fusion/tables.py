@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_fusion.rules import Origin, Row, Rule, Source
+from flare_fusion.rules import Row, Rule, Source
 
-__all__ = ["FusionTable", "compile_table", "majority_table"]
-
-_MAX_CELLS = 1 << 21
+__all__ = ["FusionTable", "compile_table", "frozen_table"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,57 +87,14 @@ def compile_table(
     return _compiled(rule, rows, known if asks else None)
 
 
-def majority_table(
-    names: Sequence[str], *, labels: Sequence[int], tie: str = "background"
+def frozen_table(
+    name: str, sources: tuple[Source, ...], labels: NDArray[Any], origins: NDArray[Any]
 ) -> FusionTable:
-    """Return the table of a plain majority vote: the label that most sources hold.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The sources, in order of precedence for ``tie="first"``.
-    labels : sequence of int
-        What they may hold, 0 included.
-    tie : {"background", "first"}
-        Where no label has more votes than every other: 0, or among the leading labels the first
-        source's choice.
-
-    Raises
-    ------
-    ValueError
-        If there are so many sources that the table would not fit (5 with 15 labels fit).
-
-    Examples
-    --------
-    >>> table = majority_table("ABC", labels=range(4))
-    >>> table[1, 2, 2], table[1, 2, 3]
-    (2, 0)
-    """
-    if tie not in ("background", "first"):
-        raise ValueError(f"tie must be 'background' or 'first', got {tie!r}")
-    allowed = tuple(sorted({0, *(int(label) for label in labels)}))
-    if len(names) < 2 or len(allowed) ** len(names) > _MAX_CELLS:
-        raise ValueError(
-            f"majority needs 2 to 5 sources of 15 labels, got {len(names)} of {len(allowed)}"
-        )
-    sources = tuple(Source(name=name, labels=allowed) for name in names)
-    grid = np.stack(np.broadcast_arrays(*_open_grid(sources)))
-    votes = np.stack([(grid == label).sum(axis=0, dtype=np.uint8) for label in allowed])
-    most = votes.max(axis=0)
-    clear = (votes == most).sum(axis=0) == 1
-    fused = np.where(clear, np.asarray(allowed)[votes.argmax(axis=0)], 0)
-    if tie == "first":
-        # From the last to the first, so that the first leading source stays.
-        for held in grid[::-1]:
-            votes_of_held = np.take_along_axis(votes, np.searchsorted(allowed, held)[None], axis=0)[
-                0
-            ]
-            fused = np.where(~clear & (votes_of_held == most), held, fused)
-    origins = np.where(
-        clear, np.where(most == len(names), Origin.AGREEMENT, Origin.VOTE), Origin.TIE
-    )
-    origins = np.where(clear & (fused == 0), Origin.BACKGROUND, origins)
-    return _frozen("majority", sources, fused, origins)
+    """Return a table of these cells, in the smallest types and read-only."""
+    small = labels.astype(np.min_scalar_type(int(labels.max())))
+    origins = origins.astype(np.uint8)
+    small.flags.writeable = origins.flags.writeable = False
+    return FusionTable(name, sources, small, origins)
 
 
 @lru_cache(maxsize=256)
@@ -160,7 +115,7 @@ def _compiled(rule: Rule, rows: tuple[Row, ...], annotated: frozenset[int] | Non
             for source, k in zip(rule.sources, cell, strict=True)
         )
         raise ValueError(f"rule {rule.name} has no row for {case}")
-    return _frozen(rule.name, rule.sources, labels, origins)
+    return frozen_table(rule.name, rule.sources, labels, origins)
 
 
 def _fit(
@@ -191,15 +146,6 @@ def _fit(
 def _open_grid(sources: Sequence[Source]) -> list[NDArray[Any]]:
     """Return each source's classes along an axis of its own."""
     return list(np.ix_(*(np.asarray(source.classes, np.int64) for source in sources)))
-
-
-def _frozen(
-    name: str, sources: tuple[Source, ...], labels: NDArray[Any], origins: NDArray[Any]
-) -> FusionTable:
-    small = labels.astype(np.min_scalar_type(int(labels.max())))
-    origins = origins.astype(np.uint8)
-    small.flags.writeable = origins.flags.writeable = False
-    return FusionTable(name, sources, small, origins)
 
 
 def _class_of(source: Source, label: int) -> int:
