@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from flare_fusion.engine import fuse
+from flare_fusion.general import GENERAL_RULES, check_general_options
 from flare_fusion.rules import Rule, fusion_rule, rule_names
 from flare_io.dataset import Case
 from flare_io.errors import DatasetError
@@ -145,13 +143,9 @@ def check_rule(rule: str, *, options: Mapping[str, Any], folders: Iterable[str])
     if _is_table_rule(rule):
         fusion_rule(rule).resolved_options(options)
         return
-    # A rule of any sources says by fusing one voxel whether it takes the options.
-    names = list(folders)
-    names = names if len(names) > 1 else ["A", "B"]
-    try:
-        fuse({name: np.zeros((1, 1, 1), np.uint8) for name in names}, rule=rule, **options)
-    except TypeError as error:
-        raise ValueError(f"rule {rule} does not have these options: {error}") from error
+    if rule not in GENERAL_RULES:
+        fusion_rule(rule)
+    check_general_options(rule, options)
 
 
 def _is_table_rule(rule: str) -> bool:

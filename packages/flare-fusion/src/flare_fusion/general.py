@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flare_fusion.general_options import (
+    named_sources,
     read_flag,
     read_ignore_label,
     read_labels,
@@ -19,7 +20,13 @@ from flare_fusion.staple import StapleRule
 from flare_fusion.tables import FusionTable
 from flare_fusion.votes import VoteRule, vote_table
 
-__all__ = ["GENERAL_RULES", "GeneralRule", "compile_general", "majority_table"]
+__all__ = [
+    "GENERAL_RULES",
+    "GeneralRule",
+    "check_general_options",
+    "compile_general",
+    "majority_table",
+]
 
 _MAX_CELLS = 1 << 20
 _LONE = {
@@ -150,6 +157,19 @@ def compile_general(
         return _staple(known, options)
     vote = _VOTES[name](name, known, options)
     return vote_table(vote) if len(labels) ** len(known) <= _MAX_CELLS else vote
+
+
+def check_general_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse wrong options of a general rule before its sources are known.
+
+    Raises
+    ------
+    ValueError
+        As `compile_general` does; sources that weights name are taken to be there.
+    """
+    weights = options.get("weights")
+    named = named_sources(weights) if name == "weighted" and weights is not None else ()
+    compile_general(name, named if len(named) > 1 else ("A", "B"), options)
 
 
 def majority_table(

@@ -9,7 +9,14 @@ from typing import Any
 from flare_fusion.rules import Source
 from flare_fusion.spelling import did_you_mean
 
-__all__ = ["read_flag", "read_ignore_label", "read_labels", "read_tie", "read_weights"]
+__all__ = [
+    "named_sources",
+    "read_flag",
+    "read_ignore_label",
+    "read_labels",
+    "read_tie",
+    "read_weights",
+]
 
 _HIGHEST = (1 << 16) - 1
 
@@ -123,6 +130,12 @@ def read_weights(value: Any, sources: tuple[Source, ...]) -> tuple[tuple[float, 
                 f"option weights: some source must have a weight > 0 for label {label}"
             )
     return weights
+
+
+def named_sources(weights: Any) -> tuple[str, ...]:
+    """Return the sources that weights name, in their order; none where they are no weights."""
+    given = _parsed(weights) if isinstance(weights, str) else weights
+    return tuple(given) if isinstance(given, Mapping) else ()
 
 
 def _of_source(source: Source, value: Any) -> tuple[float, ...]:

@@ -201,21 +201,16 @@ def fusion_rule(name: str | os.PathLike[str]) -> Rule:
     ('A', 'B', 'partial')
     >>> fusion_rule("s1-labelled")
     Traceback (most recent call last):
-    ValueError: rule must be s1-labeled, s1-unlabeled, s2-overlay, s2-overlay-tumor, s2-replace,
-    s2-replace-tumor, s3-merge, s4-overlay or a .toml file, got 's1-labelled'; did you mean
-    s1-labeled?
+    ValueError: rule must be s1-labeled, s1-unlabeled, ... or a .toml file, got 's1-labelled';
+    did you mean s1-labeled?
     """
     from flare_fusion.rule_files import parse_rule
 
     text = os.fspath(name)
     if text.endswith(".toml"):
         return parse_rule(Path(text).read_bytes(), name=Path(text).stem, file=text)
-    names = rule_names()
-    if text not in names:
-        raise ValueError(
-            f"rule must be {', '.join(names)} or a .toml file, got {text!r}"
-            + did_you_mean(text, names)
-        )
+    if text not in rule_names():
+        raise ValueError(_unknown_rule(text))
     data = (resources.files("flare_fusion") / "data" / f"{text}.toml").read_bytes()
     return parse_rule(data, name=text, file=f"rule {text}")
 
@@ -224,6 +219,17 @@ def rule_names() -> tuple[str, ...]:
     """Return the names of the built-in table rules."""
     entries = (resources.files("flare_fusion") / "data").iterdir()
     return tuple(sorted(entry.name[:-5] for entry in entries if entry.name.endswith(".toml")))
+
+
+def _unknown_rule(name: str) -> str:
+    from flare_fusion.general import GENERAL_RULES
+
+    if name in GENERAL_RULES:
+        return f"rule {name} takes any sources and has no rows; hand its name to fuse"
+    names = (*rule_names(), *GENERAL_RULES)
+    return (
+        f"rule must be {', '.join(names)} or a .toml file, got {name!r}{did_you_mean(name, names)}"
+    )
 
 
 def _check_row(rule: Rule, row: Row) -> None:

@@ -88,7 +88,7 @@ class StapleRule:
         itk = _simpleitk()
         # One above all labels that occur, which no rater can mean.
         mark = max(int(each.max()) for each in maps) + 1
-        images = [itk.GetImageFromArray(each.astype(np.uint16)) for each in maps]
+        images = [itk.GetImageFromArray(each.astype(np.min_scalar_type(mark))) for each in maps]
         found = itk.GetArrayFromImage(itk.MultiLabelSTAPLE(images, mark, 1e-5, self.max_iterations))
         undecided: NDArray[np.bool_] = found == mark
         found[undecided] = self.undecided
