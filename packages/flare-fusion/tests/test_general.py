@@ -111,14 +111,16 @@ def test_the_order_of_sources_does_not_matter_without_a_preferred_one(name):
 
 
 @FEW
-@given(st.sampled_from([*VOTES, "staple"]), st.integers(2, 7), st.integers(0, 2**32))
+@given(st.sampled_from([*VOTES, "weighted"]), st.integers(2, 7), st.integers(0, 2**32))
 def test_equal_inputs_come_back_and_no_class_from_nowhere(name, count, seed):
     rng = np.random.default_rng(seed)
     maps = {f"M{number}": rng.integers(0, 5, (2, 3, 4), np.uint8) for number in range(count)}
-    fused = fuse(maps, rule=name).label_map
+    weighs = {each: int(rng.integers(1, 4)) for each in maps}
+    options = {"weights": weighs} if name == "weighted" else {}
+    fused = fuse(maps, rule=name, **options).label_map
     held = np.logical_or.reduce([fused == each for each in maps.values()])
     assert (held | (fused == 0)).all()
-    same = fuse(dict.fromkeys(maps, maps["M0"]), rule=name)
+    same = fuse(dict.fromkeys(maps, maps["M0"]), rule=name, **options)
     assert (same.label_map == maps["M0"]).all()
 
 

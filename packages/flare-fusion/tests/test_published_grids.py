@@ -265,6 +265,37 @@ def test_s2s_tumor_layer_is_s2_with_s4s_overlay_where_nobody_looked_for_tumors()
     assert (chained == at_once.label_map).all()
 
 
+def s1_origin(a, b, r, tumor, lone):
+    if tumor:
+        return Origin.TUMOR
+    if a == b:
+        return Origin.AGREEMENT if a else Origin.BACKGROUND
+    if a == 0 or b == 0:
+        return lone[a == 0]
+    return Origin.VOTE if r in (a, b) else Origin.TIE
+
+
+@pytest.mark.parametrize("name", ["s1-labeled", "s1-unlabeled"])
+def test_s1_says_where_each_label_came_from(name):
+    found = fuse(whole_grid(name), rule=name, provenance=True).provenance.ravel().tolist()
+    lone = (Origin.A_ONLY, Origin.B_ONLY)
+    for (a, b, *seen), origin in zip(product(*AXES[name].values()), found, strict=True):
+        tumor = seen.count(TUMOR) >= (2 if name == "s1-unlabeled" else 1)
+        assert origin == s1_origin(a, b, seen[0], tumor, lone), (a, b, *seen)
+
+
+def test_s2_and_s4_say_where_each_label_came_from():
+    found = fuse(whole_grid("s2-replace"), rule="s2-replace", annotated=(2, 9), provenance=True)
+    for (p, q), origin in zip(
+        product(range(15), range(14)), found.provenance.ravel().tolist(), strict=True
+    ):
+        lone = Origin.PSEUDO_ONLY if q else Origin.BACKGROUND
+        known = Origin.GROUND_TRUTH if p or q in (2, 9) else lone
+        assert origin == (Origin.TUMOR if p == TUMOR else known), (p, q)
+    found = fuse(whole_grid("s4-overlay"), rule="s4-overlay", provenance=True).provenance
+    assert (found == Origin.TUMOR).sum() == 14
+
+
 def s3_origin(a, b, fill, annotated):
     """Return the origin of S3 where the partial label is 0."""
     claims = {"A": [a], "B": [b], "agree": [a, b]}[fill]

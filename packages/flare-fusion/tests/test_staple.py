@@ -80,6 +80,17 @@ def test_undecided_voxels_get_the_label_for_them():
     assert fuse(maps, rule="staple").label_map[0, 0, 20:].tolist() == [0] * 3
 
 
+@pytest.mark.parametrize("per_label", [False, True])
+def test_equal_raters_come_back_and_no_class_that_none_of_them_holds_anywhere(per_label):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        maps = {f"R{k}": 2 * rng.integers(0, 4, (2, 3, 4), np.uint8) for k in range(2 + seed % 4)}
+        fused = fuse(maps, rule="staple", per_label=per_label).label_map
+        assert set(np.unique(fused)) <= {0}.union(*(np.unique(each) for each in maps.values()))
+        same = fuse(dict.fromkeys(maps, maps["R0"]), rule="staple", per_label=per_label)
+        assert (same.label_map == maps["R0"]).all()
+
+
 def test_layout_type_and_background_only():
     _, maps = raters(count=3)
     expected = fuse(maps, rule="staple").label_map
