@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from flare_fusion import fuse
 from flare_fusion.cli import main
 from flare_fusion.rules import rule_names
+from flare_io.files import read_label_map
 from flare_io.phantom import write_phantom_dataset
 
 
@@ -38,6 +40,52 @@ def test_failed_cases_are_named_and_exit_4_or_3(phantoms, tmp_path, capsys):
     assert "source A has no label map of case" in capsys.readouterr().err
     (source / first.name).unlink()
     assert main([*arguments, "--source", f"A={source}"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("majority", {"tie": "first"}),
+        ("weighted", {"weights": "A:2,B:1"}),
+        ("weighted", {"weights": "A:1,B:2,A/14:0.5", "tie": 0}),
+        ("union", {}),
+        ("intersection", {"labels": "0-14"}),
+        ("agreement", {}),
+        ("staple", {"per_label": True}),
+    ],
+    ids=str,
+)
+def test_rules_of_any_sources_fuse_a_dataset(phantoms, tmp_path, capsys, name, options):
+    arguments = ["fuse", "--dataset", str(phantoms), "-o", str(tmp_path), "--rule", name]
+    given = [f"--set={key}={value}" for key, value in options.items()]
+    assert main([*arguments, *given, "--no-report"]) == 0
+    assert capsys.readouterr().out.startswith("3 of 3 cases fused")
+    for path in sorted((tmp_path / "labelsTr").iterdir()):
+        maps = {each: read_label_map(phantoms / f"pseudo{each}" / path.name).array for each in "AB"}
+        expected = fuse(maps, rule=name, **options).label_map
+        assert (read_label_map(path).array == expected).all()
+    assert json.loads((tmp_path / "report.json").read_text())["options"] == options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["weighted"], 2, "rule weighted needs the option weights, a number for each source"),
+        (["weighted", "--set=weights=A:2,B"], 2, "option weights must be like A:2,B:1"),
+        (["weighted", "--set=weights=A:2,B:-1"], 2, "weight of source B must be a number >= 0"),
+        (["weighted", "--set=weights=A:2,C:1"], 3, "option weights names 'C'; the sources are"),
+        (["agreement", "--set=otherwise=255"], 3, "(1-3, 11, 14), found 255"),
+        (["majority", "--set=labels=0-3"], 3, "source A must hold only the labels 0 to 3"),
+    ],
+    ids=str,
+)
+def test_wrong_options_of_such_rules_are_named(
+    phantoms, tmp_path, capsys, arguments, code, message
+):
+    base = ["fuse", "--dataset", str(phantoms), "-o", str(tmp_path / "out"), "--no-report"]
+    assert main([*base, "--rule", *arguments]) == code
+    assert message in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("labelsTr/*"))
 
 
 def test_options_reach_the_rule(phantoms, tmp_path, capsys):

@@ -89,7 +89,13 @@ def test_the_command_prints_a_grid_for_a_k_and_as_json(capsys):
     [
         (["--grid"], "--grid needs the name of a rule"),
         (["s2-replace", "--grid"], "must know the annotated classes"),
-        (["s1-labeled", "--set", "tie=A"], "--set and --annotated go with --grid"),
+        (["--set", "tie=A"], "--set needs the name of a rule"),
+        (["s2-replace", "--annotated", "1"], "--annotated goes with --grid"),
+        (["s1-labeled", "--set", "weights=A:1,B:2"], "rule s1-labeled has no option 'weights'"),
+        (["weighted", "--set", "weights=A:1"], "two or more sources of different names, got A"),
+        (["weighted", "--set", "weights=A=1"], "option weights must be like A:2,B:1"),
+        (["weighted", "--grid"], "needs the option weights"),
+        (["majority", "--set", "tie=3"], "a label that no source may hold, got 3; take 255"),
         (["staple", "--grid"], "rule staple has no table"),
         (["s1-labelled"], "did you mean s1-labeled?"),
     ],
@@ -108,6 +114,39 @@ def test_general_rules_are_shown_with_their_patterns(capsys):
         assert out.count("->") == 16
     assert main(["rules", "staple"]) == 0
     assert "->" not in capsys.readouterr().out
+
+
+def _printed_rows(capsys, *arguments):
+    assert main(["rules", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return [" ".join(line.split()) for line in lines if "->" in line][1:]
+
+
+def test_options_show_in_the_rows_of_a_rule(capsys):
+    rows = _printed_rows(capsys, "weighted", "--set", "weights=mine:2,yours:1")
+    assert rows == [
+        "0 0 -> 0 (background)",
+        "0 j -> 0 (background)",
+        "j 0 -> j (vote)",
+        "j j -> j (agreement)",
+        "j k -> j (vote)",
+    ]
+    # Two labels make two patterns fewer of two sources.
+    rows = _printed_rows(capsys, "union", "--set", "labels=0,7", "--set", "tie=first")
+    assert "j j 0 -> j (vote)" in rows and len(rows) == 8
+    assert not any("k" in row.split("->")[0] for row in rows)
+    assert _printed_rows(capsys, "weighted", "--set", "weights=A:2,B:1,B/14:3") == []
+    of_s1 = _printed_rows(capsys, "s1-labeled", "--set", "tie=A")
+    assert "j k 0 -> j (tie)" in of_s1 and len(of_s1) == 11
+
+
+def test_the_grid_of_weights_is_that_of_the_sources_they_name(capsys):
+    options = ["--set", "weights=one:1,two:3", "--set", "labels=0-2"]
+    assert main(["rules", "weighted", "--grid", *options]) == 0
+    table = compile_general(
+        "weighted", ("one", "two"), {"weights": {"one": 1, "two": 3}, "labels": "0-2"}
+    )
+    assert capsys.readouterr().out.splitlines() == list(grid_lines(table))
 
 
 def test_json_lists_all_rules(capsys):

@@ -11,7 +11,7 @@ from flare_fusion.tables import FusionTable
 
 __all__ = ["grid_digest", "grid_lines", "pattern_rows"]
 
-_LETTERS = "jkmnp"
+_LETTERS = "jkmnpqrst"
 
 
 def grid_lines(table: FusionTable) -> Iterator[str]:
@@ -59,8 +59,7 @@ def pattern_rows(table: FusionTable) -> tuple[tuple[tuple[str, ...], str, Origin
     Parameters
     ----------
     table : FusionTable
-        Of up to five sources that hold the labels 0, 1, ... up to the number of sources or more,
-        and that treats all labels but 0 alike.
+        Of sources that hold the same labels, and that treats all labels but 0 alike.
 
     Returns
     -------
@@ -79,15 +78,17 @@ def pattern_rows(table: FusionTable) -> tuple[tuple[tuple[str, ...], str, Origin
     j k -> 0 TIE
     """
     count = len(table.sources)
-    names = {0: "0", **{number + 1: letter for number, letter in enumerate(_LETTERS)}}
+    classes = table.sources[0].classes
+    names = dict(zip(classes, ("0", *_LETTERS), strict=False))
     found = []
-    for cell in product(range(count + 1), repeat=count):
+    for cell in product(range(min(count + 1, len(classes))), repeat=count):
         # Letters come in the order of their first use.
-        if [label for label in dict.fromkeys(cell) if label] != list(range(1, max(cell) + 1)):
+        if [number for number in dict.fromkeys(cell) if number] != list(range(1, max(cell) + 1)):
             continue
         label = int(table.labels[cell])
-        patterns = tuple(names[held] for held in cell)
-        shown = names[label] if label in cell or label == 0 else str(label)
+        held = [classes[number] for number in cell]
+        shown = names[label] if label in held or label == 0 else str(label)
+        patterns = tuple(names[each] for each in held)
         found.append((patterns, shown, Origin(int(table.origins[cell]))))
     return tuple(found)
 

@@ -41,7 +41,8 @@ class StapleRule:
     for several labels T. Rohlfing, D. B. Russakoff and C. R. Maurer, IPMI (2003). The estimate
     takes the whole field of view into account, so that a wider scan gives another result. A rater
     who often confuses two labels is read as having meant the other one, so that a voxel may get a
-    label that no rater gave it. It needs a probability of each voxel (and, at once, label): several gigabytes for a large scan.
+    label that no rater gave it. It needs a probability of each voxel (and, at once, label): several
+    gigabytes for a large scan.
     """
 
     sources: tuple[Source, ...]

@@ -12,12 +12,15 @@ from flare_io.command import ExitCode
 if TYPE_CHECKING:
     from flare_fusion.general import GeneralRule
     from flare_fusion.rules import Rule
+    from flare_fusion.staple import StapleRule
     from flare_fusion.tables import FusionTable
+    from flare_fusion.votes import VoteRule
 
 __all__ = ["add_parser"]
 
-# What the table of a rule of any sources is shown for.
+# What the table of a rule of any sources is shown for, unless its weights name others.
 _SOURCES = ("A", "B", "C")
+_WEIGHTS = (3, 2, 2)
 
 
 def add_parser(subcommands: Any) -> None:
@@ -41,14 +44,18 @@ def _rules(arguments: argparse.Namespace) -> int:
 
     if arguments.grid:
         return _grid(arguments)
-    if arguments.set or arguments.annotated:
-        raise ValueError("--set and --annotated go with --grid")
+    if arguments.annotated:
+        raise ValueError("--annotated goes with --grid")
+    if arguments.set and not arguments.rule:
+        raise ValueError("--set needs the name of a rule")
+    options = option_values(arguments.set)
     names = [arguments.rule] if arguments.rule else [*rule_names(), *GENERAL_RULES]
     chosen = [GENERAL_RULES.get(name) or fusion_rule(name) for name in names]
-    if arguments.json:
-        print(json.dumps([_record(rule) for rule in chosen], indent=2))
+    if arguments.rule:
+        text = _in_full(chosen[0], options)
     else:
-        print("\n\n".join(_described(rule, rows=bool(arguments.rule)) for rule in chosen))
+        text = "\n\n".join("\n".join(_described(rule)) for rule in chosen)
+    print(json.dumps([_record(rule) for rule in chosen], indent=2) if arguments.json else text)
     return ExitCode.DONE
 
 
@@ -73,19 +80,27 @@ def _grid(arguments: argparse.Namespace) -> int:
 
 
 def _table(arguments: argparse.Namespace) -> FusionTable:
-    from flare_fusion.general import GENERAL_RULES, compile_general
+    from flare_fusion.general import GENERAL_RULES
     from flare_fusion.general_options import read_labels
     from flare_fusion.rules import fusion_rule
     from flare_fusion.tables import FusionTable, compile_table
 
     options = option_values(arguments.set)
     if arguments.rule in GENERAL_RULES:
-        table = compile_general(arguments.rule, _SOURCES, options)
+        table = _of_some_sources(arguments.rule, options)
         if not isinstance(table, FusionTable):
-            raise ValueError(f"rule {arguments.rule} has no table for {len(_SOURCES)} sources")
+            raise ValueError(f"rule {arguments.rule} has no table for {len(table.sources)} sources")
         return table
     annotated = None if arguments.annotated is None else read_labels(arguments.annotated)
     return compile_table(fusion_rule(arguments.rule), options=options, annotated=annotated)
+
+
+def _of_some_sources(name: str, options: dict[str, Any]) -> FusionTable | VoteRule | StapleRule:
+    """Return a rule of any sources for those that its weights name, or for A, B and C."""
+    from flare_fusion.general import compile_general
+    from flare_fusion.general_options import named_sources
+
+    return compile_general(name, named_sources(options.get("weights")) or _SOURCES, options)
 
 
 def _record(rule: Rule | GeneralRule) -> dict[str, Any]:
@@ -109,52 +124,72 @@ def _record(rule: Rule | GeneralRule) -> dict[str, Any]:
     return record
 
 
-def _described(rule: Rule | GeneralRule, *, rows: bool) -> str:
+def _in_full(rule: Rule | GeneralRule, options: dict[str, Any]) -> str:
+    """Return a rule with its rows under these options."""
+    from flare_fusion.general import GeneralRule
+
+    rows = _patterns(rule, options) if isinstance(rule, GeneralRule) else _rows(rule, options)
+    return "\n".join([*_described(rule), *rows])
+
+
+def _described(rule: Rule | GeneralRule) -> list[str]:
     from flare_fusion.general import GeneralRule
 
     lines = [rule.name, f"  {rule.title}"]
     if isinstance(rule, GeneralRule):
         lines.append("  sources: two or more of any names")
-        lines += [f"  option {name}\n    {about}" for name, about in rule.options.items()]
-        return "\n".join([*lines, *(_general_rows(rule) if rows else [])])
+        return lines + [f"  option {name}\n    {about}" for name, about in rule.options.items()]
     lines.append(f"  sources: {', '.join(rule.source_names)}")
     for option in rule.options:
         choices = " | ".join(map(_written, option.choices))
         lines.append(f"  option {option.name} = {choices} (default {_written(option.default)})")
         lines.append(f"    {option.about}")
-    return "\n".join([*lines, *(_rows(rule) if rows else [])])
+    return lines
 
 
-def _rows(rule: Rule) -> list[str]:
+def _rows(rule: Rule, options: dict[str, Any]) -> list[str]:
+    """Return all rows of a table rule; under options those that hold then."""
+    resolved = rule.resolved_options(options)
+    rows = rule.active_rows(resolved) if options else rule.rows
     names = rule.source_names
-    lines = ["", "  " + "".join(f"{name:>18}" for name in names) + "  ->  label"]
-    for row in rule.rows:
+    lines = [""]
+    if options:
+        under = (f"{name} = {_written(value)}" for name, value in resolved.items())
+        lines.append(f"  with {', '.join(under)}:")
+    lines.append("  " + "".join(f"{name:>18}" for name in names) + "  ->  label")
+    for row in rows:
         when = dict(row.when)
         cells = "".join(f"{when.get(name, 'any'):>18}" for name in names)
         condition = " and ".join(f"{name} = {_written(value)}" for name, value in row.condition)
         origin = row.origin.name.replace("_", " ").lower()
-        lines.append(
-            f"  {cells}  ->  {row.take} ({origin})" + (f", if {condition}" if condition else "")
-        )
+        asked = f", if {condition}" if condition and not options else ""
+        lines.append(f"  {cells}  ->  {row.take} ({origin}){asked}")
     return lines
 
 
-def _general_rows(rule: GeneralRule) -> list[str]:
-    from flare_fusion.general import compile_general
+def _patterns(rule: GeneralRule, options: dict[str, Any]) -> list[str]:
+    """Return what a rule of any sources does with equal and different labels."""
+    from flare_fusion.general_options import read_weights
     from flare_fusion.grid import pattern_rows
     from flare_fusion.tables import FusionTable
 
-    options, note = {}, ""
-    if "weights" in rule.options:
-        options["weights"] = dict(zip(_SOURCES, (3, 2, 2), strict=True))
-        note = ", with the weights A:3,B:2,C:2"
-    table = compile_general(rule.name, _SOURCES, options)
+    if "weights" in rule.options and "weights" not in options:
+        options = {**options, "weights": dict(zip(_SOURCES, _WEIGHTS, strict=True))}
+    table = _of_some_sources(rule.name, options)
     if not isinstance(table, FusionTable):
         return []
-    lines = ["", f"  of three sources{note}:"]
-    lines.append("  " + "".join(f"{name:>6}" for name in _SOURCES) + "  ->  label")
+    names = [source.name for source in table.sources]
+    lines = ["", f"  with the sources {', '.join(names)}:"]
+    if "weights" in options:
+        weights = read_weights(options["weights"], table.sources)
+        if any(len(set(of_source)) > 1 for of_source in weights):
+            return ["", "  Labels weigh differently; --grid prints every cell."]
+        shown = (f"{name}:{each[0]:g}" for name, each in zip(names, weights, strict=True))
+        lines = ["", f"  with the weights {','.join(shown)}:"]
+    width = 2 + max(4, *map(len, names))
+    lines.append("  " + "".join(f"{name:>{width}}" for name in names) + "  ->  label")
     for patterns, label, origin in pattern_rows(table):
-        cells = "".join(f"{pattern:>6}" for pattern in patterns)
+        cells = "".join(f"{pattern:>{width}}" for pattern in patterns)
         lines.append(f"  {cells}  ->  {label} ({origin.name.replace('_', ' ').lower()})")
     return lines
 
