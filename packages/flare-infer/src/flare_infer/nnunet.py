@@ -1,15 +1,12 @@
 """An nnU-Net v2 results folder as a model folder, without nnunetv2 and without running code.
 
 Read are ``plans.json`` (both formats), ``dataset.json`` and ``fold_*/checkpoint_*.pth``.
-Checkpoints are pickles: they are loaded by torch's weights-only unpickler with a short list of
-harmless NumPy types added, so that a crafted one is refused and never run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flare_infer._json import read_object
 from flare_infer.errors import ModelError
 from flare_infer.model import Model, ModelSpec, write_model
+from flare_infer.nnunet_checkpoint import load_nnunet_checkpoint
 from flare_infer.windows import WindowPlan
 from flare_io.intensity import Intensity, Scheme
 from flare_io.labels import LabelTable
@@ -47,6 +45,7 @@ _RESAMPLING_DEFAULTS = {
     "force_separate_z": False,
     "separate_z_anisotropy_threshold": 3.0,
 }
+_REQUIRED = ("network_weights", "init_args")
 _PARTS = {"preprocessor_name": "DefaultPreprocessor", "label_manager": "LabelManager"}
 
 
@@ -90,7 +89,7 @@ def import_nnunet(
     dataset = read_object(dataset_file, remedy=remedy)
     chosen = _folds(root, folds, checkpoint)
     files = [root / f"fold_{fold}" / checkpoint for fold in chosen]
-    checkpoints = [_load_checkpoint(file) for file in files]
+    checkpoints = [load_nnunet_checkpoint(file, required=_REQUIRED) for file in files]
     configuration = str(checkpoints[0]["init_args"].get("configuration", ""))
     try:
         spec = _spec(plans, dataset, configuration, checkpoints[0])
@@ -137,45 +136,6 @@ def _folds(root: Path, folds: Sequence[str] | None, checkpoint: str) -> tuple[st
             remedy="name another file with --checkpoint",
         )
     return single or tuple(there)
-
-
-def _load_checkpoint(path: Path) -> dict[str, Any]:
-    import torch
-
-    try:
-        with torch.serialization.safe_globals(_harmless_types()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            path,
-            "is no checkpoint that loads without running code",
-            found=" ".join(str(error).split())[:200],
-            remedy="if you trust its maker, save it again from nnU-Net",
-            kind="unsafe-pickle",
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        message = " ".join(str(error).split())[:200]
-        raise ModelError(
-            path, f"is broken: {message}", remedy="copy it again", kind="truncated"
-        ) from error
-    wanted = {"network_weights", "init_args"}
-    if not isinstance(content, dict) or not wanted <= set(content):
-        found = (
-            sorted(map(str, content))[:8] if isinstance(content, dict) else type(content).__name__
-        )
-        raise ModelError(path, f"must hold {sorted(wanted)}", found=str(found))
-    return content
-
-
-def _harmless_types() -> list[Any]:
-    """Return the NumPy types that nnU-Net's log of scalars needs, and nothing that acts."""
-    import numpy as np
-    from numpy._core.multiarray import scalar
-    from numpy.dtypes import BoolDType, Float32DType, Float64DType, Int32DType, Int64DType
-
-    kinds = [BoolDType, Float32DType, Float64DType, Int32DType, Int64DType]
-    # Checkpoints written under NumPy 1 know the module by its older name.
-    return [np.dtype, scalar, (scalar, "numpy.core.multiarray.scalar"), *kinds]
 
 
 def _spec(
