@@ -1,0 +1,35 @@
+"""``flare-train resume``: go on with the run of a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from flare_io.command import ExitCode
+from flare_train.options import Commands, add_machine, log_case, pick_device
+
+__all__ = ["add", "run"]
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser(
+        "resume", parents=[common], help="go on with the run of a folder, all settings as they were"
+    )
+    parser.add_argument("output", metavar="DIR", help="folder of the run")
+    add_machine(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Finish the run and print where the model lies."""
+    from flare_train.run import resume
+
+    model = resume(
+        arguments.output,
+        device=pick_device(arguments.device),
+        jobs=arguments.jobs,
+        progress=log_case,
+    )
+    print(json.dumps({"model": str(model)}) if arguments.json else f"model {model}")
+    return int(ExitCode.DONE)
