@@ -15,6 +15,7 @@ class FakeCase:
     shape: tuple[int, int, int]
     annotated: frozenset[int]
     voxels: dict[int, np.ndarray]
+    stated: np.ndarray | None = None
 
     @property
     def present(self):

@@ -74,7 +74,7 @@ def test_case_without_labels_round_trips(tmp_path):
     [
         ({"labels": np.zeros((4, 5, 7), np.uint8)}, "on the grid of the labels"),
         ({"image": np.full((1, 4, 5, 6), np.nan, np.float32)}, "found 120 NaN or infinite"),
-        ({"labels": np.full((4, 5, 6), 300)}, r"0\.\.255, found 300 to 300"),
+        ({"labels": np.full((4, 5, 6), 300)}, r"label ids must lie in 0\.\.255, found 300 to 300"),
     ],
     ids=["grids", "nan", "labels"],
 )

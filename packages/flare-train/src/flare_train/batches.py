@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flare_fusion.rules import Origin
 from flare_train.config import TrainConfig
 from flare_train.sampling import cut_patch, draw_places
-from flare_train.store import StoredCase
+from flare_train.stored_case import IGNORED, StoredCase
 
-__all__ = ["Batch", "build_batch", "channel_of_label", "iterate_batches"]
+__all__ = ["Batch", "build_batch", "channel_of_label", "iterate_batches", "rank_samples"]
 
 
 @dataclass(frozen=True)
@@ -28,34 +29,72 @@ class Batch:
     ----------
     images : (b, c, z, y, x) float32 tensor
     targets : (b, z, y, x) uint8 tensor
-        Channel of each voxel, not its label id.
+        Index of each voxel's label in the classes, not its id; 255 where nobody states anything.
     annotated : (b, classes) bool tensor
-        Channels that the sample's case annotates; the background is always among them.
+        Classes that the sample's case annotates; the background is always among them.
     case_ids : tuple of str
+    origins : (b, z, y, x) uint8 tensor or None
+        Where each label came from, as `flare_fusion.rules.Origin`; None where no case of the batch
+        knows. Labels of a case that does not know count as ground truth.
     """
 
     images: Tensor
     targets: Tensor
     annotated: Tensor
     case_ids: tuple[str, ...]
+    origins: Tensor | None = None
 
 
 @lru_cache(maxsize=8)
 def channel_of_label(classes: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the table of 256 entries from label id to output channel; other ids give 0.
+    """Return the table of 256 entries from label id to index in the classes.
+
+    Other ids give 0, the background; 255, no statement, stays 255.
 
     Examples
     --------
-    >>> channel_of_label((0, 3, 14))[[0, 3, 14, 5]].tolist()
-    [0, 1, 2, 0]
+    >>> channel_of_label((0, 3, 14))[[0, 3, 14, 5, 255]].tolist()
+    [0, 1, 2, 0, 255]
     """
     table = np.zeros(256, np.uint8)
     table[list(classes)] = np.arange(len(classes))
+    table[IGNORED] = IGNORED
     table.flags.writeable = False
     return table
 
 
-def build_batch(cases: Sequence[StoredCase], config: TrainConfig, iteration: int) -> Batch:
+def rank_samples(batch: int, *, rank: int, world: int) -> range:
+    """Return which samples of the global batch a process works on: equal, adjoining shares.
+
+    Raises
+    ------
+    ValueError
+        If the batch cannot be shared evenly, or there is no such rank.
+
+    Examples
+    --------
+    >>> [list(rank_samples(4, rank=rank, world=2)) for rank in (0, 1)]
+    [[0, 1], [2, 3]]
+    """
+    if not 0 <= rank < world:
+        raise ValueError(f"rank must lie in 0..{world - 1}, got {rank}")
+    share, rest = divmod(batch, world)
+    if rest:
+        raise ValueError(
+            f"batch must be a multiple of the {world} processes, got {batch}; set batch to "
+            f"{share * world or world} or {(share + 1) * world}"
+        )
+    return range(rank * share, (rank + 1) * share)
+
+
+def build_batch(
+    cases: Sequence[StoredCase],
+    config: TrainConfig,
+    iteration: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
+) -> Batch:
     """Read the patches of one iteration, not yet augmented.
 
     Parameters
@@ -66,6 +105,9 @@ def build_batch(cases: Sequence[StoredCase], config: TrainConfig, iteration: int
         Patch, batch, sampling and seed.
     iteration : int
         Counted from 0. Equal arguments give an equal batch.
+    rank, world : int, optional
+        Number of this process and of all. The places of the whole batch are drawn in every process
+        and each reads its `rank_samples`, so all together see what one process would.
 
     Notes
     -----
@@ -79,25 +121,45 @@ def build_batch(cases: Sequence[StoredCase], config: TrainConfig, iteration: int
         seed=config.seed,
         iteration=iteration,
     )
-    chosen = [cases[place.case] for place in places]
+    own = [places[sample] for sample in rank_samples(config.batch, rank=rank, world=world)]
+    chosen = [cases[place.case] for place in own]
     table = channel_of_label(config.classes)
     images = [
         cut_patch(case.image, place.start, config.patch)
-        for case, place in zip(chosen, places, strict=True)
+        for case, place in zip(chosen, own, strict=True)
     ]
-    targets = [
-        table[cut_patch(case.labels, place.start, config.patch)]
-        for case, place in zip(chosen, places, strict=True)
+    labels = [
+        cut_patch(case.labels, place.start, config.patch)
+        for case, place in zip(chosen, own, strict=True)
     ]
     annotated = [
         [label == 0 or label in case.annotated for label in config.classes] for case in chosen
     ]
+    origins = None
+    if any(case.origins is not None for case in chosen):
+        origins = [
+            _origins(case, place.start, config.patch, patch_labels)
+            for case, place, patch_labels in zip(chosen, own, labels, strict=True)
+        ]
     return Batch(
         images=torch.from_numpy(np.stack(images).astype(np.float32)),
-        targets=torch.from_numpy(np.stack(targets)),
+        targets=torch.from_numpy(table[np.stack(labels)]),
         annotated=torch.tensor(annotated),
         case_ids=tuple(case.id for case in chosen),
+        origins=None if origins is None else torch.from_numpy(np.stack(origins)),
     )
+
+
+def _origins(
+    case: StoredCase,
+    start: tuple[int, int, int],
+    patch: tuple[int, int, int],
+    labels: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    if case.origins is None:
+        labeled = (labels != 0) & (labels != IGNORED)
+        return np.where(labeled, Origin.GROUND_TRUTH, Origin.BACKGROUND).astype(np.uint8)
+    return cut_patch(case.origins, start, patch)
 
 
 def iterate_batches(

@@ -2,7 +2,8 @@
 
 The rule is nnU-Net's: most samples of a batch lie anywhere, the last ones are centered on a voxel
 of a class that is drawn evenly from those their case holds. A class that the case does not annotate
-is never asked for, whatever its label map holds.
+is never asked for, whatever its label map holds. In a case with voxels that nobody states anything
+about, the samples that may lie anywhere are centered on one of the others.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ class Case(Protocol):
     @property
     def present(self) -> Collection[int]:
         """Label ids that occur, the background left out."""
+
+    @property
+    def stated(self) -> NDArray[np.integer[Any]] | None:
+        """Voxels that somebody states something about, (n, 3); None where that is all of them."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,8 @@ def draw_places(
         label, center = None, None
         if sample >= forced_from:
             label, center = _foreground_voxel(case, rng)
+        if center is None and case.stated is not None and len(case.stated):
+            center = _one_of(case.stated, rng)
         start = place_patch(case.shape, patch, rng=rng, center=center)
         places.append(PatchPlace(index, start, label))
     return tuple(places)
@@ -189,8 +196,11 @@ def _foreground_voxel(
     if not labels:
         return None, None
     label = labels[int(rng.integers(len(labels)))]
-    voxels = case.locations(label)
-    return label, tuple(int(index) for index in voxels[int(rng.integers(len(voxels)))])
+    return label, _one_of(case.locations(label), rng)
+
+
+def _one_of(voxels: NDArray[np.integer[Any]], rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(int(index) for index in voxels[int(rng.integers(len(voxels)))])
 
 
 def _slices(begin: Sequence[int], end: Sequence[int]) -> tuple[slice, ...]:

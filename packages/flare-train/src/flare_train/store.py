@@ -1,16 +1,15 @@
 """Preprocessed cases on disk: blosc2 arrays and one JSON sidecar each, safe against a kill.
 
-``DIR/<case>.image.b2nd`` (c, z, y, x) float16, ``.labels.b2nd`` (z, y, x) uint8, ``.voxels.b2nd``
-(n, 3) uint16 with up to 10 000 voxels of every label, and ``<case>.json``, which is written last: a
-case without a sidecar of the right key is not there.
+``DIR/<case>.image.b2nd`` (c, z, y, x) float16, ``.labels.b2nd`` (z, y, x) uint8, with known
+provenance ``.origins.b2nd`` (z, y, x) uint8, ``.voxels.b2nd`` (n, 3) uint16 with up to 10 000
+voxels of every label, and ``<case>.json``, which is written last: a case without a sidecar of the
+right format, key and sizes is not there.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,121 +19,18 @@ from numpy.typing import NDArray
 
 from flare_io.atomic import replacing, write_json
 from flare_train.errors import TrainingDataError
-from flare_train.randomness import stream
+from flare_train.stored_case import IGNORED, StoredCase
 
-__all__ = ["FORMAT", "StoredCase", "read_stored_case", "stored_key", "write_stored_case"]
+__all__ = [
+    "FORMAT",
+    "IGNORED",
+    "StoredCase",
+    "read_stored_case",
+    "stored_key",
+    "write_stored_case",
+]
 
-FORMAT = 1
-_LARGEST_SAMPLE = 10_000
-_KINDS = ("image", "labels", "voxels")
-
-
-@dataclass(frozen=True, eq=False)
-class StoredCase:
-    """One preprocessed case.
-
-    Parameters
-    ----------
-    id : str
-        Name of the case.
-    image : (c, z, y, x) float16 array
-        A NumPy array, or a blosc2 array that reads only what is sliced.
-    labels : (z, y, x) uint8 array
-        Label ids.
-    spacing_mm : (float, float, float)
-        Voxel size along (z, y, x).
-    annotated : frozenset of int
-        Label ids that the annotators of this case looked for.
-    voxels : mapping of int to (n, 3) array
-        Some voxels of every label that occurs, the background left out.
-    key : str
-        Content and settings that it was made from.
-    """
-
-    id: str
-    image: Any
-    labels: Any
-    spacing_mm: tuple[float, float, float]
-    annotated: frozenset[int]
-    voxels: Mapping[int, NDArray[np.uint16]]
-    key: str = ""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Voxels along (z, y, x)."""
-        z, y, x = self.labels.shape
-        return z, y, x
-
-    @property
-    def present(self) -> frozenset[int]:
-        """Label ids that occur, the background left out."""
-        return frozenset(self.voxels)
-
-    def locations(self, label: int) -> NDArray[np.uint16]:
-        """Return up to 10 000 voxels of a label, (n, 3); no rows where it does not occur."""
-        return self.voxels.get(label, np.zeros((0, 3), np.uint16))
-
-    @classmethod
-    def from_arrays(
-        cls,
-        id: str,
-        image: NDArray[Any],
-        labels: NDArray[Any],
-        *,
-        spacing_mm: tuple[float, float, float],
-        annotated: frozenset[int],
-        key: str = "",
-    ) -> StoredCase:
-        """Make a case from arrays in memory and look up where its labels are.
-
-        Raises
-        ------
-        TrainingDataError
-            If image and label grids differ, a value is not finite or a label is not in 0..255.
-        """
-        if image.ndim != 4 or image.shape[1:] != labels.shape:
-            raise TrainingDataError(
-                f"{id}: image must be (c, z, y, x) on the grid of the labels, got shapes "
-                f"{image.shape} and {labels.shape}; prepare both together"
-            )
-        if not np.isfinite(image).all():
-            count = int((~np.isfinite(image)).sum())
-            raise TrainingDataError(
-                f"{id}: all voxels of the image must be finite, found {count} NaN or infinite; "
-                "repair the file or leave the case out"
-            )
-        if labels.min() < 0 or labels.max() > 255:
-            raise TrainingDataError(
-                f"{id}: label ids must lie in 0..255, found {labels.min()} to {labels.max()}; "
-                "renumber the labels"
-            )
-        small = np.ascontiguousarray(labels, np.uint8)
-        return cls(
-            id=id,
-            # Beyond the range of float16 lies no intensity that a normalized image can have.
-            image=np.clip(image, -65504, 65504).astype(np.float16),
-            labels=small,
-            spacing_mm=spacing_mm,
-            annotated=annotated,
-            voxels=_sample_voxels(id, small),
-            key=key,
-        )
-
-
-def _sample_voxels(id: str, labels: NDArray[np.uint8]) -> dict[int, NDArray[np.uint16]]:
-    flat = labels.ravel()
-    occupied = np.flatnonzero(flat)
-    ids = flat[occupied]
-    voxels = {}
-    for label in np.unique(ids):
-        places = occupied[ids == label]
-        if len(places) > _LARGEST_SAMPLE:
-            # Keyed by case and label: the same case gives the same sample in every run.
-            rng = stream(0, id, int(label), "voxels")
-            places = np.sort(rng.choice(places, _LARGEST_SAMPLE, replace=False))
-        index = np.unravel_index(places, labels.shape)
-        voxels[int(label)] = np.stack(index, axis=1).astype(np.uint16)
-    return voxels
+FORMAT = 2
 
 
 def write_stored_case(folder: os.PathLike[str] | str, case: StoredCase) -> None:
@@ -145,12 +41,16 @@ def write_stored_case(folder: os.PathLike[str] | str, case: StoredCase) -> None:
     # First of all: no sidecar may ever describe arrays of another key.
     sidecar.unlink(missing_ok=True)
     labels = sorted(case.voxels)
-    empty = [np.zeros((0, 3), np.uint16)]
+    tables = [case.voxels[label] for label in labels]
+    if case.stated is not None:
+        tables.append(case.stated)
     arrays = {
         "image": case.image,
         "labels": case.labels,
-        "voxels": np.concatenate([case.voxels[label] for label in labels] or empty),
+        "voxels": np.concatenate(tables or [np.zeros((0, 3), np.uint16)]),
     }
+    if case.origins is not None:
+        arrays["origins"] = case.origins
     for kind, array in arrays.items():
         _write_array(root / f"{case.id}.{kind}.b2nd", array)
     write_json(
@@ -163,7 +63,8 @@ def write_stored_case(folder: os.PathLike[str] | str, case: StoredCase) -> None:
             "spacing_mm": list(case.spacing_mm),
             "annotated": sorted(case.annotated),
             "voxels": {str(label): len(case.voxels[label]) for label in labels},
-            "bytes": {kind: (root / f"{case.id}.{kind}.b2nd").stat().st_size for kind in _KINDS},
+            "stated": None if case.stated is None else len(case.stated),
+            "bytes": {kind: (root / f"{case.id}.{kind}.b2nd").stat().st_size for kind in arrays},
         },
     )
 
@@ -216,22 +117,26 @@ def read_stored_case(
         )
     arrays = {
         kind: blosc2.open(str(root / f"{id}.{kind}.b2nd"), mode="r", mmap_mode="r")
-        for kind in _KINDS
+        for kind in record["bytes"]
     }
-    table, start = arrays["voxels"][:], 0
+    table, start = arrays.pop("voxels")[:], 0
     voxels = {}
     for label, count in record["voxels"].items():
         voxels[int(label)] = table[start : start + count]
         start += count
+    if in_memory:
+        arrays = {kind: array[:] for kind, array in arrays.items()}
     z, y, x = record["spacing_mm"]
     return StoredCase(
         id=id,
-        image=arrays["image"][:] if in_memory else arrays["image"],
-        labels=arrays["labels"][:] if in_memory else arrays["labels"],
+        image=arrays["image"],
+        labels=arrays["labels"],
         spacing_mm=(z, y, x),
         annotated=frozenset(record["annotated"]),
         voxels=voxels,
         key=record["key"],
+        origins=arrays.get("origins"),
+        stated=None if record["stated"] is None else table[start:],
     )
 
 
@@ -239,7 +144,8 @@ def _read_sidecar(root: Path, id: str) -> dict[str, Any] | None:
     try:
         record = json.loads((root / f"{id}.json").read_text())
         whole = record["format"] == FORMAT and all(
-            (root / f"{id}.{kind}.b2nd").stat().st_size == record["bytes"][kind] for kind in _KINDS
+            (root / f"{id}.{kind}.b2nd").stat().st_size == size
+            for kind, size in record["bytes"].items()
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
