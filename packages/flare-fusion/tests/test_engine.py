@@ -1,14 +1,12 @@
 """The engine: the same labels whatever the layout, type or block size, and inputs left alone."""
 
-from types import ModuleType
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from flare_fusion import _arrays, engine
+from flare_fusion import _arrays
 from flare_fusion.engine import apply_table, fuse
 from flare_fusion.rules import Origin, fusion_rule
 from flare_fusion.tables import compile_table
@@ -191,30 +189,10 @@ def test_an_unknown_rule_or_option_is_named():
         fuse({}, rule="s1-labeled", ties="A")
 
 
-def test_the_path_for_device_arrays_gives_the_same_labels(monkeypatch):
-    """The code that CuPy arrays take, exercised with a module that is NumPy under another name."""
-    module = ModuleType("device")
-    vars(module).update({name: getattr(np, name) for name in dir(np) if not name.startswith("__")})
-    monkeypatch.setattr(engine, "array_module", lambda *arrays: module)
-    sources = random_case()
-    result = fuse(sources, rule="s1-labeled", provenance=True)
-    assert (result.label_map == expected_labels(sources)).all()
-    assert result.label_map.dtype == np.uint8
-
-
 def test_host_and_device_arrays_do_not_mix():
     device = type("ndarray", (), {"__module__": "cupy._core.core"})()
     with pytest.raises(TypeError, match="all be NumPy or all be CuPy"):
         _arrays.array_module(np.zeros(1), device)
-
-
-@pytest.mark.gpu
-def test_cupy_arrays_stay_on_the_device():
-    cupy = pytest.importorskip("cupy")
-    sources = random_case()
-    result = fuse({name: cupy.asarray(array) for name, array in sources.items()}, rule="s1-labeled")
-    assert isinstance(result.label_map, cupy.ndarray)
-    assert (cupy.asnumpy(result.label_map) == expected_labels(sources)).all()
 
 
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.1, 1.0]))

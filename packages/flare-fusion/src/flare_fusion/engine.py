@@ -1,16 +1,12 @@
-"""One pass over the label maps with a table: index, look up, write.
+"""Fusion of one case: check the sources, then one pass over them where they lie.
 
-Blocks are small enough for the processor's cache, so that each voxel is read from memory once
-and written once, and most of a scan, where no source holds a label, is passed over eight voxels
-at a time. Arrays decide where the work happens: CuPy arrays stay on their device.
+Arrays decide where the work happens: CuPy arrays stay on their device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,19 +15,15 @@ from numpy.typing import NDArray
 from flare_fusion._arrays import array_module
 from flare_fusion.blockwise import evaluate_rule
 from flare_fusion.conflict import CellCounts
+from flare_fusion.device_pass import fuse_on_device
 from flare_fusion.general import GENERAL_RULES, compile_general
-from flare_fusion.label_check import check_labels
-from flare_fusion.rules import Rule, Source, fusion_rule
+from flare_fusion.host_pass import BLOCK, fuse_on_host
+from flare_fusion.rules import Rule, fusion_rule
 from flare_fusion.staple import StapleRule
 from flare_fusion.tables import FusionTable, compile_table
 from flare_fusion.votes import VoteRule
 
 __all__ = ["FusionResult", "apply_table", "fuse"]
-
-# Voxels of a block, and of a piece for which cell numbers are made: more leaves the cache, fewer
-# cost calls.
-_BLOCK = 1 << 20
-_PIECE = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +118,7 @@ def apply_table(
     *,
     provenance: bool = False,
     agreement: bool = False,
-    block: int = _BLOCK,
+    block: int = BLOCK,
 ) -> FusionResult:
     """Fuse label maps with a compiled table, or a rule too large for one; see `fuse`.
 
@@ -137,17 +129,14 @@ def apply_table(
     if not isinstance(table, FusionTable):
         labels, found, combinations = evaluate_rule(table, arrays, xp, agreement=agreement)
         return FusionResult(labels, found if provenance else None, combinations)
-    counts = np.zeros(table.labels.size if agreement else 0, np.int64)
     if xp is np:
-        cells = [table.labels.ravel(), *([table.origins.ravel()] if provenance else [])]
-        fused = _fuse_in_blocks(table, arrays, cells, counts, block=block)
-        label_map, origins = fused[0], fused[1] if provenance else None
+        label_map, origins, counts = fuse_on_host(
+            table, arrays, provenance=provenance, agreement=agreement, block=block
+        )
     else:
-        index = _index(table, arrays, xp)
-        label_map = xp.asarray(table.labels).ravel()[index]
-        origins = xp.asarray(table.origins).ravel()[index] if provenance else None
-        if agreement:
-            counts += xp.asnumpy(xp.bincount(index.ravel(), minlength=counts.size))
+        label_map, origins, counts = fuse_on_device(
+            table, arrays, xp, provenance=provenance, agreement=agreement
+        )
     return FusionResult(label_map, origins, _cell_counts(table, counts) if agreement else None)
 
 
@@ -173,82 +162,6 @@ def _checked(
     return arrays
 
 
-def _fuse_in_blocks(
-    table: FusionTable,
-    arrays: list[NDArray[Any]],
-    cells: list[NDArray[Any]],
-    counts: NDArray[np.int64],
-    *,
-    block: int,
-) -> list[NDArray[Any]]:
-    """Return an array for each list of cells; add the voxels of each cell to counts."""
-    # The stubs want literal flags.
-    access: list[Any] = [["readonly"]] * len(arrays) + [["writeonly", "allocate"]] * len(cells)
-    with np.nditer(
-        [*arrays, *[None] * len(cells)],
-        flags=["external_loop", "buffered", "zerosize_ok"],
-        op_flags=access,
-        op_dtypes=[*[array.dtype for array in arrays], *[values.dtype for values in cells]],
-        buffersize=block,
-        order="K",
-    ) as blocks:
-        for parts in blocks:
-            _fuse_block(table, parts[: len(arrays)], cells, parts[len(arrays) :], counts)
-        return list(blocks.operands[len(arrays) :])
-
-
-def _fuse_block(
-    table: FusionTable,
-    read: Sequence[NDArray[Any]],
-    cells: Sequence[NDArray[Any]],
-    written: Sequence[NDArray[Any]],
-    counts: NDArray[np.int64],
-) -> None:
-    size = read[0].size
-    words = [_as_words(part) for part in (*read, *written)]
-    busy = None
-    if all(part is not None for part in words):
-        held = reduce(np.bitwise_or, words[: len(read)])
-        busy = np.flatnonzero(held)
-        if busy.size > 0.7 * held.size:
-            # Picking would cost more than it saves.
-            busy = None
-    if busy is None:
-        _look_up(table, read, cells, written, counts)
-        return
-    picked = [part.take(busy).view(np.uint8) for part in words[: len(read)]]
-    found = [np.empty(picked[0].size, values.dtype) for values in cells]
-    if busy.size:
-        _look_up(table, picked, cells, found, counts)
-    if counts.size:
-        counts[0] += size - picked[0].size
-    for values, part, out, result in zip(cells, words[len(read) :], written, found, strict=True):
-        out[...] = values[0]
-        part[busy] = result.view(np.uint64)
-
-
-def _as_words(part: NDArray[Any]) -> Any:
-    """Return bytes as words of eight; None where they do not fill such."""
-    whole = part.dtype.itemsize == 1 and part.size % 8 == 0 and part.flags.c_contiguous
-    return part.view(np.uint64) if whole else None
-
-
-def _look_up(
-    table: FusionTable,
-    read: Sequence[NDArray[Any]],
-    cells: Sequence[NDArray[Any]],
-    written: Sequence[NDArray[Any]],
-    counts: NDArray[np.int64],
-) -> None:
-    for start in range(0, read[0].size, _PIECE):
-        piece = slice(start, start + _PIECE)
-        index = _index(table, [part[piece] for part in read], np)
-        for values, out in zip(cells, written, strict=True):
-            np.take(values, index, out=out[piece], mode="clip")
-        if counts.size:
-            counts += np.bincount(index, minlength=counts.size)
-
-
 def _cell_counts(table: FusionTable, counts: NDArray[np.int64]) -> CellCounts:
     found = np.flatnonzero(counts)
     classes = np.unravel_index(found, table.labels.shape)
@@ -261,26 +174,3 @@ def _cell_counts(table: FusionTable, counts: NDArray[np.int64]) -> CellCounts:
         labels=np.stack(labels, axis=1),
         voxels=counts[found],
     )
-
-
-def _index(table: FusionTable, arrays: Sequence[NDArray[Any]], xp: ModuleType) -> NDArray[Any]:
-    """Return the flat cell number of each voxel."""
-    index = None
-    strides = np.cumprod([1, *table.labels.shape[:0:-1]])[::-1]
-    for source, array, stride in zip(table.sources, arrays, strides, strict=True):
-        check_labels(source, array, xp)
-        part = _class_offsets(source, array, int(stride), xp)
-        index = part if index is None else xp.add(index, part, out=index)
-    assert index is not None
-    return index
-
-
-def _class_offsets(
-    source: Source, array: NDArray[Any], stride: int, xp: ModuleType
-) -> NDArray[Any]:
-    if source.classes == tuple(range(len(source.classes))) and not source.matters:
-        return xp.multiply(array, stride, dtype=np.intp)  # type: ignore[no-any-return]  # NumPy or CuPy
-    offsets = np.zeros(max(source.labels) + 1, np.intp)
-    for number, label in enumerate(source.classes):
-        offsets[label] = number * stride
-    return xp.take(xp.asarray(offsets), array)  # type: ignore[no-any-return]  # NumPy or CuPy
