@@ -22,6 +22,8 @@ BENCH_PARTS = (
     "machine.py", "metrics_files_peer.py", "metrics_sides.py", "metrics_work.py",
     "metrics_worker.py",
 )  # fmt: skip
+# Minutes to an hour; run by name: nox -s bench -- benchmarks/fusion_claim.py
+BENCH_LONG = ("fusion_claim.py",)
 # Oversubscribed threads make small tests many times slower.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
@@ -121,7 +123,9 @@ def bench(session: nox.Session) -> None:
     """Measure speed and memory side by side with peers; results go to benchmarks/results."""
     _install(session, *_editable(PACKAGES), "scikit-image", "pydicom")
     scripts = session.posargs or sorted(
-        str(path) for path in Path("benchmarks").glob("*.py") if path.name not in BENCH_PARTS
+        str(path)
+        for path in Path("benchmarks").glob("*.py")
+        if path.name not in (*BENCH_PARTS, *BENCH_LONG)
     )
     for script in scripts:
         beside_peers = Path(script).name in ("metrics.py", "metrics_cli.py")

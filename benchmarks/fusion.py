@@ -2,8 +2,9 @@
 
 ``python benchmarks/fusion.py`` fuses three sources of 300 x 512 x 512 bytes by rule ``s1-labeled``,
 prints one line for each comparison, the ratio first, and keeps the figures in
-``benchmarks/results/fusion.json``. Ours and theirs take turns. ``--quick`` halves each axis and
-keeps nothing.
+``benchmarks/results/fusion.json``. Ours and theirs take turns. Where CuPy and a GPU are at hand,
+the same work is done there too, and measured by the bandwidth of a copy on the device. ``--quick``
+halves each axis and keeps nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from flare_fusion import fuse
 RESULTS = Path(__file__).parent / "results" / "fusion.json"
 PACKAGES = ("flare-fusion", "numpy", "SimpleITK")
 TARGETS = {"SimpleITK.LabelVoting": 10.0, "NumPy masks": 2.5}
+DEVICE_TARGET = 0.5
 Sources = dict[str, NDArray[np.uint8]]
 
 
@@ -114,6 +117,48 @@ def memory_growth(sources: Sources) -> float:
     return (status_kib("VmHWM") - before) * 1024 / result.nbytes
 
 
+def device_rows(sources: Sources, repeats: int) -> list[dict[str, Any]] | None:
+    """Time the fusion on a GPU by the share of a copy's bandwidth; None where there is none."""
+    try:
+        cupy: Any = import_module("cupy")
+        cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # Without a device CuPy raises errors of its own.
+        print(f"no GPU: {type(error).__name__}", flush=True)
+        return None
+    there = {name: cupy.asarray(array) for name, array in sources.items()}
+    if (cupy.asnumpy(ours(there)) != with_masks(sources)).any():
+        raise SystemExit("the GPU gives other labels")
+    voxels = sources["A"].nbytes
+    whole = cupy.zeros(len(sources) * voxels, cupy.uint8)
+    # Bytes read and written by each.
+    calls: dict[str, tuple[int, Callable[[], Any]]] = {
+        "copy on the GPU": (2 * whole.nbytes, whole.copy),
+        "ours on the GPU": ((len(sources) + 1) * voxels, partial(ours, there)),
+        "with provenance": ((len(sources) + 2) * voxels, partial(ours, there, provenance=True)),
+        "with agreement": ((len(sources) + 1) * voxels, partial(ours, there, agreement=True)),
+    }
+    rates: dict[str, list[float]] = {key: [] for key in calls}
+    for turn in range(repeats + 1):
+        for key, (moved, call) in calls.items():
+            cupy.cuda.Device().synchronize()
+            start = time.perf_counter()
+            call()
+            cupy.cuda.Device().synchronize()
+            # The first turn compiles.
+            if turn:
+                rates[key].append(moved / (time.perf_counter() - start) / 1e9)
+    median = {key: statistics.median(values) for key, values in rates.items()}
+    return [
+        {
+            "side": key,
+            "share_of_copy": round(value / median["copy on the GPU"], 3),
+            "target": DEVICE_TARGET if key == "ours on the GPU" else None,
+            "gb_per_s": round(value, 1),
+        }
+        for key, value in median.items()
+    ]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="half of each axis, nothing kept")
@@ -161,6 +206,10 @@ def main() -> int:
                 f"({row['least_s']:.3f} - {row['most_s']:.3f})"
             )
         print(f"{growth:7.2f} x the output: growth of memory, {name}", flush=True)
+        on_device = device_rows(sources, arguments.repeats)
+        record["works"][name]["gpu"] = on_device
+        for row in on_device or ():
+            print(f"{row['share_of_copy']:7.2f} of the copy, {row['side']}, {row['gb_per_s']} GB/s")
     if not arguments.quick:
         RESULTS.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return 0
