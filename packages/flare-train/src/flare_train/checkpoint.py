@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from flare_io.atomic import write_file
-from flare_train.config import TrainConfig
+from flare_train.config import BOOKKEEPING, TrainConfig
 from flare_train.errors import CheckpointError
 from flare_train.state import TrainState, build_state
 
@@ -28,8 +28,6 @@ __all__ = ["find_checkpoints", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = 1
 _NAME = re.compile(r"checkpoint_(\d{9})\.safetensors")
-# Settings that may change on resume, as they leave the weights as they are.
-_BOOKKEEPING = ("validate_every", "checkpoint_every", "keep_checkpoints")
 
 
 def save_checkpoint(
@@ -188,7 +186,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
     for name in sorted(set(old) | set(new)):
-        if not prefix and name in _BOOKKEEPING:
+        if not prefix and name in BOOKKEEPING:
             continue
         before, after = old.get(name), new.get(name)
         if isinstance(before, Mapping) and isinstance(after, Mapping):

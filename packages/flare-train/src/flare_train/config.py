@@ -13,9 +13,12 @@ from typing import Any, Literal
 
 from flare_nets.config import NetConfig
 from flare_train.augment_config import AugmentConfig
+from flare_train.loss_config import LossConfig
+from flare_train.optimizer_config import OptimizerConfig, ScheduleConfig
 from flare_train.settings import from_plain, require, require_share, to_plain
 
 __all__ = [
+    "BOOKKEEPING",
     "AugmentConfig",
     "LossConfig",
     "OptimizerConfig",
@@ -23,105 +26,6 @@ __all__ = [
     "ScheduleConfig",
     "TrainConfig",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """Optimizer and its constants.
-
-    Parameters
-    ----------
-    kind : {"sgd", "adamw"}
-        SGD with Nesterov momentum, as nnU-Net, or AdamW for short budgets.
-    learning_rate : float
-        First learning rate, > 0.
-    momentum : float
-        Of SGD, in [0, 1).
-    weight_decay : float
-        >= 0.
-    clip_norm : float
-        Largest norm of the gradient of all weights together, > 0.
-    """
-
-    kind: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.01
-    momentum: float = 0.99
-    weight_decay: float = 3e-5
-    clip_norm: float = 12.0
-
-    def __post_init__(self) -> None:
-        require(self.kind in ("sgd", "adamw"), "optimizer.kind", "be 'sgd' or 'adamw'", self.kind)
-        require(self.learning_rate > 0, "optimizer.learning_rate", "be > 0", self.learning_rate)
-        require(0 <= self.momentum < 1, "optimizer.momentum", "lie in [0, 1)", self.momentum)
-        require(self.weight_decay >= 0, "optimizer.weight_decay", "be >= 0", self.weight_decay)
-        require(self.clip_norm > 0, "optimizer.clip_norm", "be > 0", self.clip_norm)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleConfig:
-    """How the learning rate falls.
-
-    Parameters
-    ----------
-    kind : {"poly", "step"}
-        ``poly``: ``(1 - t / total) ** power``. ``step``: ``factor ** (t // every)``.
-    unit : {"epoch", "iteration"}
-        What t counts. nnU-Net changes the rate once per epoch.
-    power : float
-        Of ``poly``, > 0.
-    factor, every : float, int
-        Of ``step``: factor in (0, 1], applied after every so many units.
-    """
-
-    kind: Literal["poly", "step"] = "poly"
-    unit: Literal["epoch", "iteration"] = "epoch"
-    power: float = 0.9
-    factor: float = 0.9
-    every: int = 200
-
-    def __post_init__(self) -> None:
-        require(self.kind in ("poly", "step"), "schedule.kind", "be 'poly' or 'step'", self.kind)
-        known = ("epoch", "iteration")
-        require(self.unit in known, "schedule.unit", "be 'epoch' or 'iteration'", self.unit)
-        require(self.power > 0, "schedule.power", "be > 0", self.power)
-        require(0 < self.factor <= 1, "schedule.factor", "lie in (0, 1]", self.factor)
-        require(self.every >= 1, "schedule.every", "be >= 1", self.every)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Soft Dice + cross entropy, and what to do with classes that a case does not annotate.
-
-    Parameters
-    ----------
-    dice_weight, cross_entropy_weight : float
-        >= 0, not both 0.
-    batch_dice : bool
-        One Dice over the whole batch instead of one per sample.
-    smooth : float
-        Of the Dice, > 0.
-    partial : {"refuse", "naive"}
-        ``refuse``: a case whose annotated set lacks a trained class is an error. ``naive``: what a
-        case does not annotate counts as background.
-    """
-
-    dice_weight: float = 1.0
-    cross_entropy_weight: float = 1.0
-    batch_dice: bool = False
-    smooth: float = 1e-5
-    partial: Literal["refuse", "naive"] = "refuse"
-
-    def __post_init__(self) -> None:
-        weights = (self.dice_weight, self.cross_entropy_weight)
-        require(
-            min(weights) >= 0 and sum(weights) > 0,
-            "loss weights",
-            "be >= 0 and not both 0",
-            weights,
-        )
-        require(self.smooth > 0, "loss.smooth", "be > 0", self.smooth)
-        known = ("refuse", "naive")
-        require(self.partial in known, "loss.partial", "be 'refuse' or 'naive'", self.partial)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +45,35 @@ class SamplingConfig:
         require_share("sampling.foreground_share", self.foreground_share)
 
 
+# Settings that leave the last weights as they are: they may change when a run is resumed.
+BOOKKEEPING = frozenset(
+    {
+        "checkpoint_every",
+        "keep_best",
+        "keep_checkpoints",
+        "keep_snapshots",
+        "snapshot_every",
+        "tensorboard",
+        "validate_every",
+        "workers",
+    }
+)
+
+_LOWEST = {
+    "batch": 1,
+    "accumulate": 1,
+    "epochs": 1,
+    "iterations_per_epoch": 1,
+    "seed": 0,
+    "workers": 0,
+    "validate_every": 0,
+    "checkpoint_every": 1,
+    "keep_checkpoints": 1,
+    "snapshot_every": 0,
+    "keep_snapshots": 1,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything that decides what a training run ends with, except the cases themselves.
@@ -148,25 +81,47 @@ class TrainConfig:
     Parameters
     ----------
     net : NetConfig
-        Network to train; its ``out_channels`` equals the number of `classes`.
+        Network to train; its ``out_channels`` is what the head of `loss` needs for `classes`.
     classes : tuple of int
-        Label id of each output channel: the background 0 first, then rising.
+        Label ids to learn: the background 0 first, then rising.
     patch : (int, int, int)
         Voxels of a training patch along (z, y, x). Cases smaller than this are padded with 0.
+    task : {"segment", "restore"}
+        ``restore``: pre-training without labels; the net gives back the image from a spoiled one,
+        so its ``out_channels`` is its ``in_channels``.
     batch : int
-        Patches per iteration.
+        Patches per update, of all processes together.
+    accumulate : int
+        Equal parts in which a process works through its share of the batch, to save memory.
     epochs, iterations_per_epoch : int
         Length of the run. An epoch is only a unit of bookkeeping.
-    precision : {"float32", "bfloat16"}
-        Of the network's arithmetic; weights and loss are always float32.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the network's arithmetic; weights and loss are always float32. ``float16`` needs CUDA and
+        scales the loss.
     seed : int
         Names all random numbers of the run, >= 0.
+    start : str or None
+        Weights to begin with: model folder, checkpoint of ours or of nnU-Net.
+    strip_heads : bool
+        Leave the output layers of `start` out, as their classes are others.
+    ema_decay : float
+        Of the running average of the weights, in [0, 1); 0: none. With one, validation, snapshots
+        and the model use the average.
+    workers : int
+        Threads that read patches ahead, >= 0.
     validate_every : int
         Epochs from one validation to the next; the last epoch is always validated. 0: never.
     checkpoint_every : int
         Epochs from one checkpoint to the next.
     keep_checkpoints : int
         How many of the newest checkpoints stay, >= 1.
+    snapshot_every, keep_snapshots : int
+        Epochs from one snapshot of the weights to the next, counted back from the last epoch, and
+        how many of the newest stay. 0: none. 50 and 3 keep those of epoch 900, 950 and 1000.
+    keep_best : bool
+        Keep the weights of the best validation beside the last ones.
+    tensorboard : bool
+        Write the records for TensorBoard as well; needs the extra ``flare-train[tensorboard]``.
 
     Examples
     --------
@@ -188,14 +143,24 @@ class TrainConfig:
     net: NetConfig
     classes: tuple[int, ...]
     patch: tuple[int, int, int]
+    task: Literal["segment", "restore"] = "segment"
     batch: int = 2
+    accumulate: int = 1
     epochs: int = 1000
     iterations_per_epoch: int = 250
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = 0
+    start: str | None = None
+    strip_heads: bool = False
+    ema_decay: float = 0.0
+    workers: int = 1
     validate_every: int = 10
     checkpoint_every: int = 10
     keep_checkpoints: int = 2
+    snapshot_every: int = 0
+    keep_snapshots: int = 3
+    keep_best: bool = False
+    tensorboard: bool = False
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -203,17 +168,44 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
+        self._check_net()
+        for name, low in _LOWEST.items():
+            require(getattr(self, name) >= low, name, f"be >= {low}", getattr(self, name))
+        require(
+            self.batch % self.accumulate == 0,
+            "batch",
+            f"be a multiple of accumulate, {self.accumulate}",
+            self.batch,
+        )
+        require(0 <= self.ema_decay < 1, "ema_decay", "lie in [0, 1)", self.ema_decay)
+        known = ("float32", "bfloat16", "float16")
+        require(self.precision in known, "precision", f"be one of {known}", self.precision)
+        require(
+            not self.strip_heads or self.start is not None,
+            "strip_heads",
+            "be false without start",
+            self.strip_heads,
+        )
+
+    def _check_net(self) -> None:
+        known = ("segment", "restore")
+        require(self.task in known, "task", "be 'segment' or 'restore'", self.task)
         rising = all(low < high for low, high in zip(self.classes, self.classes[1:], strict=False))
         require(
-            len(self.classes) >= 2 and self.classes[0] == 0 and rising and self.classes[-1] <= 255,
+            len(self.classes) >= 2 and self.classes[0] == 0 and rising and self.classes[-1] < 255,
             "classes",
-            "be the background 0 and then rising label ids up to 255",
+            "be the background 0 and then rising label ids up to 254",
             self.classes,
         )
+        if self.task == "restore":
+            channels, reason = self.net.in_channels, "net.in_channels as the task is 'restore'"
+        else:
+            channels = self.loss.out_channels(self.classes)
+            reason = f"what the head {self.loss.head!r} needs for the classes"
         require(
-            self.net.out_channels == len(self.classes),
+            self.net.out_channels == channels,
             "net.out_channels",
-            f"equal the number of classes, {len(self.classes)}",
+            f"equal {reason}, {channels}",
             self.net.out_channels,
         )
         require(
@@ -223,13 +215,6 @@ class TrainConfig:
             self.patch,
         )
         self.net.check_patch(self.patch)
-        for name in ("batch", "epochs", "iterations_per_epoch", "checkpoint_every"):
-            require(getattr(self, name) >= 1, name, "be >= 1", getattr(self, name))
-        require(self.keep_checkpoints >= 1, "keep_checkpoints", "be >= 1", self.keep_checkpoints)
-        require(self.validate_every >= 0, "validate_every", "be >= 0", self.validate_every)
-        require(self.seed >= 0, "seed", "be >= 0", self.seed)
-        known = ("float32", "bfloat16")
-        require(self.precision in known, "precision", "be 'float32' or 'bfloat16'", self.precision)
 
     @property
     def iterations(self) -> int:

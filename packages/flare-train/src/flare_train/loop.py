@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from flare_io.atomic import write_json
@@ -47,11 +48,25 @@ class FitResult:
         The last checkpoint.
     records : tuple of dict
         One per epoch, as in ``metrics.jsonl``.
+    snapshots : tuple of Path
+        Weights of earlier epochs, newest first.
+    best : Path or None
+        Weights of the best validation, if they were to be kept.
+    ema : dict of str to Tensor, or None
+        Running average of the weights, if there was to be one.
     """
 
     state: TrainState
     checkpoint: Path
     records: tuple[dict[str, Any], ...]
+    snapshots: tuple[Path, ...] = ()
+    best: Path | None = None
+    ema: dict[str, Tensor] | None = None
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What the run is for: the running average if there is one, else the last weights."""
+        return self.state.net.state_dict() if self.ema is None else self.ema
 
 
 def fit(
