@@ -36,7 +36,7 @@ def _config(**changes) -> TrainConfig:
         checkpoint_every=2,
         optimizer=OptimizerConfig(kind="adamw", learning_rate=1e-2),
         schedule=ScheduleConfig(unit="iteration"),
-        augment=AugmentConfig.light(),
+        augment=AugmentConfig.preset("light"),
     )
     return dataclasses.replace(config, **changes)
 

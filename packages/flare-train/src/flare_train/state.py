@@ -106,10 +106,19 @@ def train_step(
     """
     device = state.device
     parameters = draw_parameters(
-        config.augment, seed=config.seed, iteration=state.iteration, batch=len(batch.case_ids)
+        config.augment,
+        seed=config.seed,
+        iteration=state.iteration,
+        batch=len(batch.case_ids),
+        patch=config.patch,
+        channels=config.net.in_channels,
     )
     images, targets = augment(
-        batch.images.to(device), batch.targets.to(device), parameters, spacing_mm=spacing_mm
+        batch.images.to(device),
+        batch.targets.to(device),
+        parameters,
+        patch=config.patch,
+        spacing_mm=spacing_mm,
     )
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.iteration)

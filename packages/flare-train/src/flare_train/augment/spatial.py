@@ -1,15 +1,20 @@
-"""Rotation and scaling, fused into one sampling of the image and one of the labels.
+"""Crop, mirroring, rotation, scaling and elastic change, fused into one sampling of all maps.
 
 Angles and scales act in millimeters: a rotation stays rigid on anisotropic voxels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from flare_train.augment.displacement import displacement_field
+from flare_train.augment.parameters import BatchParameters
 
 __all__ = ["rotation_matrix", "transform_spatially"]
 
@@ -41,76 +46,142 @@ def rotation_matrix(angles: NDArray[np.floating]) -> NDArray[np.float64]:
 def transform_spatially(
     images: Tensor,
     targets: Tensor,
+    parameters: BatchParameters,
     *,
-    angles: NDArray[np.floating],
-    scale: NDArray[np.floating],
-    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    patch: Sequence[int],
+    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> tuple[Tensor, Tensor]:
-    """Rotate and scale samples about their center.
+    """Move samples about their center and cut the patch out of their middle.
 
     Parameters
     ----------
-    images : (b, c, z, y, x) floating tensor
+    images : (b, c, *source) floating tensor
         Sampled linearly.
-    targets : (b, z, y, x) integer tensor
+    targets : (b, *source) or (b, k, *source) integer tensor
         Sampled by nearest neighbor on the same points, so that no new label can appear.
-    angles : (b, 3) array
-        Radians about z, y, x; NaN: not rotated.
-    scale : (b,) array
-        2 makes the anatomy twice as large; NaN: not scaled.
-    spacing_mm : (float, float, float), optional
+    parameters : BatchParameters
+        Angles, scale, elastic change and mirroring.
+    patch : (3,) int
+        Size along (z, y, x) of what is returned, at most that of the source.
+    spacing_mm : (3,) float, optional
         Voxel size along (z, y, x).
 
     Returns
     -------
-    images, targets : tensors like the given ones
-        Samples that are neither rotated nor scaled are equal to the given ones bit for bit. Beyond
-        the border both repeat their last voxel, which keeps image and label together.
+    images : (b, c, *patch) tensor
+    targets : (b, *patch) or (b, k, *patch) tensor
+        Samples that do not move are crops, equal to the given voxels bit for bit. Beyond the
+        border of the source both repeat their last voxel, which keeps image and label together.
+
+    Raises
+    ------
+    ValueError
+        If the source is smaller than the patch.
 
     Notes
     -----
-    Cost: two samplings of the changed samples; untouched samples cost a copy.
+    The displacement acts first, then rotation and scaling, then mirroring; since all other changes
+    treat both directions of an axis alike, mirroring here or at the end is the same.
     """
-    chosen = np.flatnonzero(~np.isnan(scale) | ~np.isnan(angles).any(axis=1))
-    if chosen.size == 0:
+    source = tuple(images.shape[2:])
+    if min(np.subtract(source, patch)) < 0:
+        raise ValueError(
+            f"images must be at least as large as the patch {tuple(patch)}, got {source}; read "
+            "config.source_patch(patch, spacing_mm)"
+        )
+    if source == tuple(patch) and not parameters.spatial.any() and not parameters.mirror.any():
         return images, targets
-    shape = images.shape[2:]
-    theta = np.stack(
-        [_sampling_matrix(np.nan_to_num(angles[i]), scale[i], shape, spacing_mm) for i in chosen]
-    )
-    index = torch.as_tensor(chosen, device=images.device)
-    picked = images[index]
-    grid = F.affine_grid(
-        torch.as_tensor(theta, dtype=picked.dtype, device=picked.device),
-        list(picked.shape),
-        align_corners=False,
-    )
-    moved = F.grid_sample(picked, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    labels = F.grid_sample(
-        targets[index, None].to(picked.dtype),
-        grid,
-        mode="nearest",
-        padding_mode="border",
-        align_corners=False,
-    )
-    images, targets = images.clone(), targets.clone()
-    images[index] = moved
-    targets[index] = labels[:, 0].to(targets.dtype)
-    return images, targets
+    maps = targets if targets.ndim == 5 else targets.unsqueeze(1)
+    # Points are computed in float32 also for images that are kept in half the bytes.
+    precision = torch.promote_types(images.dtype, torch.float32)
+    new_images = images.new_empty((*images.shape[:2], *patch), dtype=precision)
+    new_maps = maps.new_empty((*maps.shape[:2], *patch))
+    for sample, moves in enumerate(parameters.spatial.tolist()):
+        if moves:
+            image, labels = _move(
+                images[sample].to(precision),
+                maps[sample],
+                parameters,
+                sample=sample,
+                patch=patch,
+                spacing_mm=spacing_mm,
+            )
+        else:
+            image, labels = _middle(images[sample], patch), _middle(maps[sample], patch)
+        mirrored = (np.flatnonzero(parameters.mirror[sample]) + 1).tolist()
+        new_images[sample] = image.flip(mirrored) if mirrored else image
+        new_maps[sample] = labels.flip(mirrored) if mirrored else labels
+    return new_images, new_maps if targets.ndim == 5 else new_maps.squeeze(1)
 
 
-def _sampling_matrix(
-    angles: NDArray[np.floating],
-    scale: float,
-    shape: torch.Size,
-    spacing_mm: tuple[float, float, float],
-) -> NDArray[np.float64]:
-    """Where each output voxel is read, in the (x, y, z) order and unit cube of `affine_grid`."""
-    factor = 1.0 if np.isnan(scale) else float(scale)
-    # From the unit cube to millimeters, back through the inverse motion, and to the unit cube.
-    extent = np.asarray(shape, float) * spacing_mm
-    inverse = rotation_matrix(angles).T / factor
-    cube = inverse * extent[np.newaxis, :] / extent[:, np.newaxis]
-    theta = np.zeros((3, 4))
-    theta[:, :3] = cube[::-1, ::-1]
-    return theta
+def _middle(maps: Tensor, patch: Sequence[int]) -> Tensor:
+    starts = [(size - length) // 2 for size, length in zip(maps.shape[1:], patch, strict=True)]
+    z, y, x = (slice(start, start + length) for start, length in zip(starts, patch, strict=True))
+    return maps[:, z, y, x]
+
+
+def _move(
+    image: Tensor,
+    labels: Tensor,
+    parameters: BatchParameters,
+    *,
+    sample: int,
+    patch: Sequence[int],
+    spacing_mm: Sequence[float],
+) -> tuple[Tensor, Tensor]:
+    """Sample one image (c, z, y, x) and its maps (k, z, y, x) on the points of the patch."""
+    first = 1 if parameters.in_plane else 0
+    if parameters.in_plane:
+        image = _middle(image, (patch[0], *image.shape[2:]))
+        labels = _middle(labels, (patch[0], *labels.shape[2:]))
+    source, size = image.shape[1 + first :], tuple(patch[first:])
+    scale, sigma, rms = (
+        float(values[sample])
+        for values in (parameters.scale, parameters.elastic_sigma, parameters.elastic_rms)
+    )
+    # Voxels of the patch to millimeters, back through the motion, and to voxels of the source.
+    motion = rotation_matrix(np.nan_to_num(parameters.angles[sample])).T * np.nan_to_num(
+        scale, nan=1.0
+    )
+    steps = np.asarray(spacing_mm, float)
+    linear = (motion * steps[np.newaxis, :] / steps[:, np.newaxis])[first:, first:]
+    field = None
+    if not np.isnan(rms):
+        seed = parameters.field_seeds[sample]
+        field = displacement_field(size, sigma=sigma, rms=rms, seed=seed, device=image.device)
+    grid = _grid(linear, field, size=size, source=source, like=image)
+    # In the plane all slices are read at the same points: they travel as channels.
+    moved = [
+        F.grid_sample(
+            maps.to(image.dtype).reshape(1, -1, *source),
+            grid,
+            mode=mode,
+            padding_mode="border",
+            align_corners=False,
+        ).reshape(len(maps), *patch)
+        for maps, mode in ((image, "bilinear"), (labels, "nearest"))
+    ]
+    return moved[0], moved[1].to(labels.dtype)
+
+
+def _grid(
+    linear: NDArray[np.float64],
+    field: Tensor | None,
+    *,
+    size: Sequence[int],
+    source: Sequence[int],
+    like: Tensor,
+) -> Tensor:
+    """Return where each voxel of the patch is read, (1, *size, d): (x, y, z), in [-1, 1]."""
+    dimensions = len(size)
+    # grid_sample's coordinate of a point p voxels off the middle of n voxels is 2 p / n.
+    unit = linear * 2 / np.asarray(source, float)[:, np.newaxis]
+    columns = torch.as_tensor(unit[::-1].T.copy(), dtype=like.dtype, device=like.device)
+    grid = like.new_zeros(dimensions)
+    for axis, length in enumerate(size):
+        offsets = torch.arange(length, dtype=like.dtype, device=like.device) - (length - 1) / 2
+        line = offsets.view(-1, *(1,) * (dimensions - axis)) * columns[axis]
+        grid = grid + line
+    if field is not None:
+        grid = grid + torch.movedim(field.to(like.dtype), 0, -1) @ columns
+    return grid.unsqueeze(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from flare_io.intensity import Intensity
@@ -24,18 +23,24 @@ __all__ = ["SCALES", "DemoScale", "demo_config", "demo_scale"]
 # the value that short scans are padded with.
 _LOW_HU, _HIGH_HU = -160.0, 240.0
 
-# Stronger than `light`, as real CT differs from the phantom in contrast and size.
-_AUGMENT = dataclasses.replace(
-    AugmentConfig.light(),
+# Shifts and strong noise, as real CT differs from the phantom in contrast.
+_AUGMENT = AugmentConfig(
+    in_plane="never",
     rotation_p=0.4,
+    rotation_degrees=(15.0, 8.0, 8.0),
     scale_p=0.5,
     scale=(0.75, 1.3),
     noise_p=0.3,
+    noise_deviation=(0.0, 0.3),
     brightness_p=0.3,
+    brightness=(0.75, 1.25),
     shift_p=0.5,
     shift=(-0.4, 0.4),
     contrast_p=0.3,
+    contrast=(0.75, 1.25),
     gamma_p=0.3,
+    gamma=(0.7, 1.5),
+    gamma_inverted_p=0.1,
 )
 
 
