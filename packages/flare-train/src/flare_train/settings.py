@@ -112,10 +112,32 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         kinds = typing.get_args(hint)
         element = kinds[0]
         return tuple(_convert(element, item, f"{name}[{i}]") for i, item in enumerate(value))
-    if origin in (Literal, types.UnionType):
+    if origin is Literal:
         return value
+    if origin is types.UnionType:
+        return _convert_union(typing.get_args(hint), value, name)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be a table, got {value!r}")
+        element = typing.get_args(hint)[1]
+        return {str(key): _convert(element, item, f"{name}.{key}") for key, item in value.items()}
     # bool is an int in Python, and TOML writes 1 where 1.0 is meant.
     accepted = (int, float) if hint is float else (hint,)
     if isinstance(value, bool) is not (hint is bool) or not isinstance(value, accepted):
         raise ValueError(f"{name} must be {hint.__name__}, got {value!r}")
     return hint(value)
+
+
+def _convert_union(hints: tuple[Any, ...], value: Any, name: str) -> Any:
+    """Convert to the first kind that fits; with None and one other kind, its message is kept."""
+    kinds = [hint for hint in hints if hint is not types.NoneType]
+    if value is None and len(kinds) < len(hints):
+        return None
+    if len(kinds) == 1:
+        return _convert(kinds[0], value, name)
+    for kind in kinds:
+        try:
+            return _convert(kind, value, name)
+        except ValueError:
+            continue
+    raise ValueError(f"{name} must be one of {', '.join(map(str, kinds))}, got {value!r}")

@@ -13,7 +13,7 @@ from flare_train.augment import augment, draw_parameters
 from flare_train.batches import Batch
 from flare_train.config import TrainConfig
 from flare_train.errors import DivergedError
-from flare_train.losses import deep_supervision_loss
+from flare_train.losses import segmentation_loss
 from flare_train.optimizers import build_optimizer, learning_rate
 from flare_train.randomness import stream_seed
 
@@ -113,9 +113,10 @@ def train_step(
         patch=config.patch,
         channels=config.net.in_channels,
     )
-    images, targets = augment(
+    maps = [batch.targets] if batch.origins is None else [batch.targets, batch.origins]
+    images, moved = augment(
         batch.images.to(device),
-        batch.targets.to(device),
+        torch.stack(maps, 1).to(device),
         parameters,
         patch=config.patch,
         spacing_mm=spacing_mm,
@@ -126,15 +127,15 @@ def train_step(
     state.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         logits = state.net.forward_all(images)
-    loss = deep_supervision_loss(
+    loss = segmentation_loss(
         logits,
-        targets,
-        dice_weight=config.loss.dice_weight,
-        cross_entropy_weight=config.loss.cross_entropy_weight,
-        batch_dice=config.loss.batch_dice,
-        smooth=config.loss.smooth,
+        moved[:, 0],
+        batch.annotated,
+        config.loss,
+        classes=config.classes,
+        origins=None if batch.origins is None else moved[:, 1],
     )
-    value = loss.item()
+    value = float(loss.item())
     if not math.isfinite(value):
         raise DivergedError(state.iteration, value, batch.case_ids)
     torch.autograd.backward(loss)
