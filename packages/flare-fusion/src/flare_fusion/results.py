@@ -38,7 +38,7 @@ class CaseFusion:
     origins : dict of str to int
         Voxels by origin.
     agreement : dict or None
-        How far the sources agree, see `flare_fusion.case_agreement`.
+        How far the sources agree, see `flare_fusion.conflict.agreement_record`.
     notes : list of str
         What was done to a source before the fusion.
     error : dict or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from statistics import median
 from typing import TYPE_CHECKING
 
 from flare_fusion.report.markup import Html, element
@@ -20,7 +21,7 @@ def header(result: DatasetFusion) -> Html:
     kept = sum(case.status == "kept" for case in result.cases)
     moved = sum(bool(case.notes) for case in result.cases)
     conflicts = [case.agreement["conflict_ml"] for case in result.fused if case.agreement]
-    middle = sorted(conflicts)[len(conflicts) // 2] if conflicts else None
+    middle = median(conflicts) if conflicts else None
     tiles = [
         ("cases fused", f"{len(result.fused)} of {len(result.cases)}", False),
         ("of these from an earlier run", str(kept), False) if kept else None,
