@@ -1,0 +1,1 @@
+"""The published systems as TOML documents, read by `flare_train.recipe`."""

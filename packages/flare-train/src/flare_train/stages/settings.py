@@ -1,0 +1,391 @@
+"""What each kind of stage can be told. Nothing here loads torch.
+
+A setting that names a stage is an input of its own; ``stage_inputs`` finds them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal, TypeAlias
+
+from flare_train.settings import from_plain, require
+
+__all__ = [
+    "KINDS",
+    "DatasetSettings",
+    "FuseSettings",
+    "LabelSource",
+    "ModelSettings",
+    "PhantomSettings",
+    "PredictSettings",
+    "PrepareSettings",
+    "ScoreSettings",
+    "SelectSettings",
+    "TrainSettings",
+    "read_settings",
+    "stage_inputs",
+]
+
+KSource: TypeAlias = Literal["manifest", "presence"]
+
+
+def _stage(default: Any = dataclasses.MISSING) -> Any:
+    """Mark a field that names a stage, or several."""
+    return field(default=default, metadata={"stage": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSettings:
+    """A dataset folder of the user's; keyed by what its files hold, not by where it lies.
+
+    ``k_source``: where K comes from, as for `flare_io.read_dataset`.
+    """
+
+    path: str
+    k_source: KSource = "manifest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomSettings:
+    """A dataset of invented patients, as `flare_io.phantom.write_phantom_dataset` draws it."""
+
+    preset: str
+    cases: int
+    test_cases: int
+    seed: int = 0
+    k_source: KSource = "manifest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectSettings:
+    """Which training cases to use.
+
+    Parameters
+    ----------
+    data : str
+        The dataset's stage.
+    by : {"labels", "agreement", "stability"}
+        ``labels``: by the conditions below alone. ``agreement``: also S3's rule on the
+        pseudo-labels A and B. ``stability``: also FLARE 2022's on the `rounds`.
+    labeled : {"any", "yes", "no"}
+        Whether the case has a label map of its own.
+    annotated, unannotated : tuple of int
+        Classes that K must hold, and must not hold.
+    shown : tuple of int
+        Classes that the label map must show.
+    organs, least_organs : tuple of int, int
+        How many of these classes K must hold at least.
+    threshold, first_labeled, first_unlabeled : float, int, int
+        Of ``agreement``.
+    rounds, drop : tuple of str, int
+        Of ``stability``: prediction stages, the first round first, and how many of the least
+        stable cases to leave out. A case without predictions is kept.
+    """
+
+    data: str = _stage("data")
+    by: Literal["labels", "agreement", "stability"] = "labels"
+    labeled: Literal["any", "yes", "no"] = "any"
+    annotated: tuple[int, ...] = ()
+    unannotated: tuple[int, ...] = ()
+    shown: tuple[int, ...] = ()
+    organs: tuple[int, ...] = ()
+    least_organs: int = 0
+    threshold: float = 0.85
+    first_labeled: int = 200
+    first_unlabeled: int = 100
+    rounds: tuple[str, ...] = _stage(())
+    drop: int = 0
+
+    def __post_init__(self) -> None:
+        known = ("labels", "agreement", "stability")
+        require(self.by in known, "by", f"be one of {', '.join(known)}", self.by)
+        choices = ("any", "yes", "no")
+        require(self.labeled in choices, "labeled", "be 'any', 'yes' or 'no'", self.labeled)
+        enough = self.by != "stability" or len(self.rounds) >= 2
+        require(enough, "rounds", "name two prediction stages or more", self.rounds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseSettings:
+    """How labels are fused, by `flare_fusion.fuse_dataset`.
+
+    Parameters
+    ----------
+    data, cases : str
+        The dataset's stage, and a selection's; without one all training cases.
+    rule, options : str, mapping
+        Of flare-fusion.
+    sources : mapping of str to str
+        The rule's names for sources, each with the stage that made them.
+    provenance : bool
+        Keep the origin of every voxel.
+    """
+
+    data: str = _stage("data")
+    cases: str = _stage("")
+    rule: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict, metadata={"stage": True})
+    provenance: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSource:
+    """Label maps to learn from.
+
+    Parameters
+    ----------
+    source : str
+        The dataset's stage, a fusion's or a prediction's.
+    cases : str
+        A selection's stage; without one all cases that the source has.
+    shows : tuple of int
+        Of a prediction: classes that it shows wherever they are. A dataset and a fusion have K.
+    """
+
+    source: str
+    cases: str = ""
+    shows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """Cases made ready for a network.
+
+    Parameters
+    ----------
+    data : str
+        The dataset's stage.
+    labels : tuple of LabelSource
+        The first that has a case gives its labels.
+    unlabeled : bool
+        Add the cases that no source has, for learning without labels.
+    keep : tuple of int
+        Label ids that stay, the others become background; none: all.
+    preprocessing : mapping
+        Fields of `flare_io.Preprocessing`. Without ``intensities`` they come from the foreground
+        of these cases, by nnU-Net's rule.
+    origins : bool
+        Store the provenance of a fusion beside the labels.
+    """
+
+    data: str = _stage("data")
+    labels: tuple[LabelSource, ...] = ()
+    unlabeled: bool = False
+    keep: tuple[int, ...] = ()
+    preprocessing: Mapping[str, Any]
+    origins: bool = False
+
+    def __post_init__(self) -> None:
+        some = bool(self.labels) or self.unlabeled
+        require(some, "labels", "name a source, or unlabeled = true", self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """One network trained.
+
+    Parameters
+    ----------
+    store : str
+        The stage that prepared the cases.
+    cases : str
+        A selection's stage; without one all cases of the store.
+    start : str
+        A training stage whose weights it begins with, all but the heads.
+    classes : tuple of int
+        Label ids, background left out.
+    config : mapping
+        Fields of `flare_train.TrainConfig`, without ``classes`` and ``net.out_channels``, which
+        follow from `classes` and the loss.
+    validation : int
+        How many cases are held back for the learning curve.
+    folds, fold : int
+        With ``folds`` > 0 the cases of this fold are held back instead.
+    windows : mapping
+        Fields of `flare_infer.WindowPlan` of the model, but for the patch.
+    """
+
+    store: str = _stage()
+    cases: str = _stage("")
+    start: str = _stage("")
+    classes: tuple[int, ...]
+    config: Mapping[str, Any]
+    validation: int = 0
+    folds: int = 0
+    fold: int = 0
+    windows: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(self.validation >= 0, "validation", "be >= 0", self.validation)
+        require(self.folds == 0 or self.folds >= 2, "folds", "be 0 or >= 2", self.folds)
+        inside = 0 <= self.fold < max(self.folds, 1)
+        require(inside, "fold", f"lie in 0 to {max(self.folds, 1) - 1}", self.fold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """A model folder from trained nets.
+
+    Parameters
+    ----------
+    members : tuple of str
+        Training stages, equal but for their weights; several are an ensemble.
+    over : str
+        A model or training stage whose labels are painted over.
+    over_labels : tuple of int
+        Which of its labels.
+    changes : mapping
+        Fields of `flare_infer.ModelSpec` to replace, such as ``order``.
+    windows : mapping
+        Fields of `flare_infer.WindowPlan` to replace.
+    """
+
+    members: tuple[str, ...] = _stage()
+    over: str = _stage("")
+    over_labels: tuple[int, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    windows: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(bool(self.members), "members", "name a training stage or more", self.members)
+        both = bool(self.over) is bool(self.over_labels)
+        require(both, "over_labels", "go together with over", self.over_labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings:
+    """Label maps of cases by a model.
+
+    Parameters
+    ----------
+    data : str
+        The dataset's stage.
+    model : str
+        A training or model stage.
+    snapshot : int
+        Of a training stage: 0 its end, 1 the newest kept snapshot, 2 the one before, ...
+    cases : str
+        ``"train"``, ``"test"``, ``"unlabeled"`` or a selection's stage.
+    tta : bool
+        Average over mirror images.
+    mode : {"fast", "exact"}
+    """
+
+    data: str = _stage("data")
+    model: str = _stage()
+    snapshot: int = 0
+    cases: str = _stage("unlabeled")
+    tta: bool = False
+    mode: Literal["fast", "exact"] = "fast"
+
+    def __post_init__(self) -> None:
+        require(self.snapshot >= 0, "snapshot", "be >= 0", self.snapshot)
+        require(self.mode in ("fast", "exact"), "mode", "be 'fast' or 'exact'", self.mode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings:
+    """Scores of predicted test cases by flare-metrics."""
+
+    data: str = _stage("data")
+    predictions: str = _stage()
+    protocol: str = "sound"
+
+
+KINDS: Mapping[str, type] = {
+    "dataset": DatasetSettings,
+    "phantom": PhantomSettings,
+    "select": SelectSettings,
+    "fuse": FuseSettings,
+    "prepare": PrepareSettings,
+    "pretrain": TrainSettings,
+    "train": TrainSettings,
+    "model": ModelSettings,
+    "predict": PredictSettings,
+    "score": ScoreSettings,
+}
+# Tables whose own keys are checked where they are used.
+_OPEN = frozenset({"options", "sources", "preprocessing", "config", "changes", "windows"})
+_GROUPS = frozenset({"train", "test", "unlabeled"})
+
+
+def read_settings(kind: str, plain: Mapping[str, Any], *, name: str) -> Any:
+    """Return the settings of a stage from plain values.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    plain : mapping
+        Values by field.
+    name : str
+        Of the stage, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the kind or a setting is unknown (the nearest is given) or breaks its rule.
+
+    Examples
+    --------
+    >>> read_settings("fuse", {"rule": "s1"}, name="fused").rule
+    's1'
+    """
+    if kind not in KINDS:
+        near = get_close_matches(kind, KINDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(KINDS)}"
+        raise ValueError(f"stages.{name}.kind: no stage is of kind {kind!r}; {hint}")
+    where = f"stages.{name}."
+    ready: dict[str, Any] = {}
+    rest = dict(plain)
+    for field_name in (
+        _OPEN & rest.keys() & {entry.name for entry in dataclasses.fields(KINDS[kind])}
+    ):
+        value = rest.pop(field_name)
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where}{field_name} must be a table, got {value!r}")
+        ready[field_name] = value
+    if kind == "prepare" and "labels" in rest:
+        ready["labels"] = _label_sources(rest.pop("labels"), where)
+    try:
+        return from_plain(KINDS[kind], rest, where, **ready)
+    except TypeError as error:
+        # A required setting is missing.
+        raise ValueError(f"stages.{name}: {error}".replace("__init__() ", "")) from error
+
+
+def stage_inputs(settings: Any) -> tuple[str, ...]:
+    """Return the names of the stages that settings mention, each once.
+
+    Examples
+    --------
+    >>> stage_inputs(FuseSettings(rule="s1", sources={"T1": "first"}))
+    ('data', 'first')
+    """
+    names: list[str] = []
+    for entry in dataclasses.fields(settings):
+        value = getattr(settings, entry.name)
+        if entry.name == "labels" and isinstance(settings, PrepareSettings):
+            names += [each for source in value for each in (source.source, source.cases)]
+        elif entry.metadata.get("stage"):
+            if isinstance(value, Mapping):
+                names += value.values()
+            else:
+                names += value if isinstance(value, tuple) else [value]
+    found = [name for name in dict.fromkeys(names) if name]
+    if isinstance(settings, PredictSettings):
+        found = [name for name in found if name not in _GROUPS]
+    return tuple(found)
+
+
+def _label_sources(value: Any, where: str) -> tuple[LabelSource, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where}labels must be a list of tables, got {value!r}")
+    return tuple(
+        from_plain(LabelSource, each, f"{where}labels[{number}].")
+        for number, each in enumerate(value)
+    )
