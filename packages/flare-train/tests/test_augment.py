@@ -86,13 +86,14 @@ def test_a_sample_does_not_depend_on_its_batch():
 
 def test_several_maps_move_together():
     images, targets = batch()
-    origins = 4 - targets
+    targets += 1  # 0 is what lies beyond the border
+    origins = 6 - targets
     parameters = draw(ALWAYS)
     changed, moved = augment(images, torch.stack([targets, origins], 1), parameters, patch=PATCH)
     alone, single = augment(images, targets, parameters, patch=PATCH)
     assert torch.equal(changed, alone)
     assert torch.equal(moved[:, 0], single)
-    assert torch.equal(moved[:, 1], 4 - single)
+    assert torch.equal(moved[:, 1], torch.where(single == 0, 0, 6 - single))
 
 
 def test_half_precision_images_come_back_in_single():

@@ -108,7 +108,7 @@ class AugmentConfig:
         require_range("augment.elastic_sigma_voxels", self.elastic_sigma_voxels, low=1.0)
         require_range("augment.low_resolution", self.low_resolution, low=0.01)
         require(
-            self.low_resolution[1] <= 1, "augment.low_resolution", "end at 1", self.low_resolution
+            self.low_resolution[1] <= 1, "augment.low_resolution", "end at 1 or below", self.low_resolution
         )
         require_range("augment.shift", self.shift)
         angles = (*self.rotation_degrees, self.in_plane_degrees)

@@ -5,6 +5,7 @@ Angles and scales act in millimeters: a rotation stays rigid on anisotropic voxe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,7 +72,7 @@ def transform_spatially(
     images : (b, c, *patch) tensor
     targets : (b, *patch) or (b, k, *patch) tensor
         Samples that do not move are crops, equal to the given voxels bit for bit. Beyond the
-        border of the source both repeat their last voxel, which keeps image and label together.
+        border of the source both are 0, as where a case ends before its patch does.
 
     Raises
     ------
@@ -149,39 +150,61 @@ def _move(
     if not np.isnan(rms):
         seed = parameters.field_seeds[sample]
         field = displacement_field(size, sigma=sigma, rms=rms, seed=seed, device=image.device)
-    grid = _grid(linear, field, size=size, source=source, like=image)
+    points = _points(linear, field, size=size, source=source, device=image.device)
     # In the plane all slices are read at the same points: they travel as channels.
-    moved = [
-        F.grid_sample(
-            maps.to(image.dtype).reshape(1, -1, *source),
-            grid,
-            mode=mode,
-            padding_mode="border",
-            align_corners=False,
-        ).reshape(len(maps), *patch)
-        for maps, mode in ((image, "bilinear"), (labels, "nearest"))
-    ]
-    return moved[0], moved[1].to(labels.dtype)
+    rows = image.reshape(1, -1, *source)
+    moved = F.grid_sample(
+        rows, _grid(points, source), mode="bilinear", padding_mode="zeros", align_corners=False
+    )
+    places, inside = _nearest(points, source)
+    copied = labels.reshape(-1, math.prod(source))
+    copied = copied.gather(1, places.expand(len(copied), -1)).mul_(inside)
+    return moved.reshape(len(image), *patch), copied.reshape(len(labels), *patch)
 
 
-def _grid(
+def _points(
     linear: NDArray[np.float64],
     field: Tensor | None,
     *,
     size: Sequence[int],
     source: Sequence[int],
-    like: Tensor,
-) -> Tensor:
-    """Return where each voxel of the patch is read, (1, *size, d): (x, y, z), in [-1, 1]."""
+    device: torch.device,
+) -> list[Tensor]:
+    """Return where each voxel of the patch is read: per axis its index in the source, (*size)."""
     dimensions = len(size)
-    # grid_sample's coordinate of a point p voxels off the middle of n voxels is 2 p / n.
-    unit = linear * 2 / np.asarray(source, float)[:, np.newaxis]
-    columns = torch.as_tensor(unit[::-1].T.copy(), dtype=like.dtype, device=like.device)
-    grid = like.new_zeros(dimensions)
-    for axis, length in enumerate(size):
-        offsets = torch.arange(length, dtype=like.dtype, device=like.device) - (length - 1) / 2
-        line = offsets.view(-1, *(1,) * (dimensions - axis)) * columns[axis]
-        grid = grid + line
+    offsets = [
+        (torch.arange(length, dtype=torch.float32, device=device) - (length - 1) / 2).view(
+            -1, *(1,) * (dimensions - 1 - axis)
+        )
+        for axis, length in enumerate(size)
+    ]
     if field is not None:
-        grid = grid + torch.movedim(field.to(like.dtype), 0, -1) @ columns
-    return grid.unsqueeze(0)
+        offsets = [offset + wave for offset, wave in zip(offsets, field, strict=True)]
+    points = []
+    for row, length in zip(linear.tolist(), source, strict=True):
+        point = offsets[0] * row[0] + (length - 1) / 2
+        for offset, factor in zip(offsets[1:], row[1:], strict=True):
+            point = point + offset * factor
+        points.append(point.expand(*size))
+    return points
+
+
+def _grid(points: Sequence[Tensor], source: Sequence[int]) -> Tensor:
+    """Return points as grid_sample takes them, (1, *size, d): (x, y, z), borders at -1 and 1."""
+    grid = points[0].new_empty((1, *points[0].shape, len(source)))
+    for axis, (point, length) in enumerate(zip(points, source, strict=True)):
+        torch.mul(point, 2 / length, out=grid[0, ..., len(source) - 1 - axis])
+        grid[..., len(source) - 1 - axis] += 1 / length - 1
+    return grid
+
+
+def _nearest(points: Sequence[Tensor], source: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the flat index of the voxel nearest to each point, and whether there is one, (1, n)."""
+    flat = torch.zeros_like(points[0], dtype=torch.int64)
+    inside = torch.ones_like(points[0], dtype=torch.bool)
+    for point, length in zip(points, source, strict=True):
+        index = point.round().to(torch.int64)
+        within = index.clamp(0, length - 1)
+        inside.logical_and_(index == within)
+        flat.mul_(length).add_(within)
+    return flat.view(1, -1), inside.view(1, -1)
