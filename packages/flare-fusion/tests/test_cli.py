@@ -38,6 +38,9 @@ def test_failed_cases_are_named_and_exit_4_or_3(phantoms, tmp_path, capsys):
     arguments = ["fuse", "--dataset", str(phantoms), "-o", str(tmp_path / "out")]
     assert main([*arguments, "--source", f"A={source}"]) == 4
     assert "source A has no label map of case" in capsys.readouterr().err
+    lacking = [*arguments, "--rule", "s4-overlay", "--no-report"]
+    assert main(lacking) == 3
+    assert "case phantom_0000: case has no source organs, found A, B;" in capsys.readouterr().err
     (source / first.name).unlink()
     assert main([*arguments, "--source", f"A={source}"]) == 3
 

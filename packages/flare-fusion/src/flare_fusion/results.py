@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["CaseFusion", "DatasetFusion"]
+from flare_io.command import describe_record
+
+__all__ = ["CaseFusion", "DatasetFusion", "fault_of_case"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +99,19 @@ class DatasetFusion:
     def label_maps(self) -> dict[str, Path]:
         """The fused file of each case that has one."""
         return {case.case: self.folder / case.label_map for case in self.fused}
+
+
+def fault_of_case(case: str, error: Mapping[str, Any] | None) -> str:
+    """Return a fault as one line that stands behind the name of its case.
+
+    Examples
+    --------
+    >>> fault_of_case("c1", {"source": "A/c1.nii.gz", "rule": "ends early"})
+    'A/c1.nii.gz: ends early'
+    >>> fault_of_case("c1", {"source": "c1", "rule": "case has no source A"})
+    'case has no source A'
+    """
+    record = dict(error or {})
+    if record.get("source") == case:
+        del record["source"]
+    return describe_record(record)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flare_fusion.commands.pairs import add_sources, option_values, pairs
-from flare_io.command import ExitCode, describe_record, exit_code_of
+from flare_io.command import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
     from flare_fusion.results import DatasetFusion
@@ -60,6 +60,7 @@ def _fuse(arguments: argparse.Namespace) -> int:
     from flare_fusion.case_list import read_case_list
     from flare_fusion.dataset import fuse_dataset
     from flare_fusion.plan import FusionSettings
+    from flare_fusion.results import fault_of_case
 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise ValueError(f"--jobs must be > 0, got {arguments.jobs}")
@@ -88,7 +89,9 @@ def _fuse(arguments: argparse.Namespace) -> int:
         print(f"{count} fused into {arguments.output}")
     for case in result.cases:
         if case.error is not None:
-            sys.stderr.write(f"{_PROGRAM}: case {case.case}: {describe_record(case.error)}\n")
+            sys.stderr.write(
+                f"{_PROGRAM}: case {case.case}: {fault_of_case(case.case, case.error)}\n"
+            )
         for note in case.notes:
             sys.stderr.write(f"{_PROGRAM}: case {case.case}: {note}\n")
     if not result.failed:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flare_fusion.commands.pairs import add_sources, pairs
-from flare_io.command import ExitCode, describe_record
+from flare_io.command import ExitCode
 
 if TYPE_CHECKING:
     from flare_fusion.case_scores import CaseFigure
@@ -48,6 +48,7 @@ def add_parser(subcommands: Any) -> None:
 def _select(arguments: argparse.Namespace) -> int:
     from flare_fusion.case_list import write_case_list
     from flare_fusion.case_scores import case_scores
+    from flare_fusion.results import fault_of_case
 
     folders = _checked(arguments)
     by_agreement = arguments.by == "agreement"
@@ -72,7 +73,7 @@ def _select(arguments: argparse.Namespace) -> int:
         print(f"{len(chosen)} of {len(figures)} cases listed in {arguments.output}")
     failed = [each for each in figures if each.error is not None]
     for each in failed:
-        sys.stderr.write(f"{_PROGRAM}: case {each.case}: {describe_record(each.error or {})}\n")
+        sys.stderr.write(f"{_PROGRAM}: case {each.case}: {fault_of_case(each.case, each.error)}\n")
     if not chosen:
         sys.stderr.write(f"{_PROGRAM}: no case was selected, {arguments.output} not written\n")
         return ExitCode.REFUSED

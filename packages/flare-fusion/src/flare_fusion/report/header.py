@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from flare_fusion.report.markup import Html, element
-from flare_io.command import describe_record
+from flare_fusion.results import fault_of_case
 
 if TYPE_CHECKING:
     from flare_fusion.results import DatasetFusion
@@ -51,7 +51,7 @@ def faults_section(result: DatasetFusion) -> Html | None:
             "tr",
             element("th", element("bdi", case.case), scope="row"),
             element("td", (case.error or {}).get("kind", "")),
-            element("td", element("bdi", describe_record(case.error or {}))),
+            element("td", element("bdi", fault_of_case(case.case, case.error))),
         )
         for case in result.failed
     ]
