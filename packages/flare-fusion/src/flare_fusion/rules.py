@@ -8,7 +8,6 @@ rules are TOML files of this package; a rule of your own is such a file.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,11 +15,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from flare_fusion.row_check import check_row
 from flare_fusion.spelling import did_you_mean
 
 __all__ = ["Option", "Origin", "Row", "Rule", "Source", "fusion_rule", "rule_names"]
-
-_PATTERN = re.compile(r"(?P<label>0|tumor|[a-z])(?P<asks> annotated| unannotated)?")
 
 
 class Origin(IntEnum):
@@ -146,7 +144,7 @@ class Rule:
                     f"got {option.default!r}"
                 )
         for row in self.rows:
-            _check_row(self, row)
+            check_row(self, row)
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -230,29 +228,3 @@ def _unknown_rule(name: str) -> str:
     return (
         f"rule must be {', '.join(names)} or a .toml file, got {name!r}{did_you_mean(name, names)}"
     )
-
-
-def _check_row(rule: Rule, row: Row) -> None:
-    where = f"rule {rule.name}, row {row.number or rule.rows.index(row) + 1}"
-    letters = set()
-    for source, pattern in row.when:
-        if source not in rule.source_names:
-            raise ValueError(
-                f"{where}: no source {source!r}{did_you_mean(source, rule.source_names)}"
-            )
-        match = _PATTERN.fullmatch(pattern)
-        if match is None or (match["label"] == "0" and match["asks"]):
-            raise ValueError(
-                f"{where}: {pattern!r} is no pattern; use 0, tumor or a letter, the latter two "
-                "also with annotated or unannotated behind"
-            )
-        letters.add(match["label"])
-    if row.take not in letters | {"0", "tumor"}:
-        raise ValueError(
-            f"{where}: take must be 0, tumor or a letter of its patterns, got {row.take!r}"
-        )
-    known = {option.name: option.choices for option in rule.options}
-    for name, value in row.condition:
-        if value not in known.get(name, ()):
-            near = "" if name in known else did_you_mean(name, known)
-            raise ValueError(f"{where}: no option {name} = {value}{near}")
