@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from flare_train.stages.graph import Stage, in_order
+from flare_train.stages.kinds import read_settings, stage_inputs
 from flare_train.stages.settings import (
     FuseSettings,
     PhantomSettings,
     PrepareSettings,
     TrainSettings,
-    read_settings,
-    stage_inputs,
 )
 from flare_train.stages.train_config import train_config
 

@@ -23,8 +23,13 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Finish the run and print where the model lies."""
+    from flare_train.commands.run import run_and_print
     from flare_train.run import resume
+    from flare_train.run_recipe import read_request
 
+    recipe = read_request(arguments.output)
+    if recipe is not None:
+        return run_and_print(arguments, recipe)
     model = resume(
         arguments.output,
         device=pick_device(arguments.device),

@@ -24,7 +24,7 @@ class Stage:
     name : str
         Unique in its graph; also a folder name.
     kind : str
-        Which work, one of `flare_train.stages.settings.KINDS`.
+        Which work, one of `flare_train.stages.kinds.KINDS`.
     settings : mapping of str to object
         Plain values that JSON can hold; all that decides the result beside the inputs.
     inputs : tuple of str

@@ -9,11 +9,11 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
+from flare_infer import add_overlay
 from flare_infer.components import Components
-from flare_infer.model import ModelSpec, add_overlay, read_model, write_model
+from flare_infer.model import ModelSpec, read_model, write_model
 from flare_infer.windows import WindowPlan
 from flare_train.errors import TrainingDataError
-from flare_train.settings import to_plain
 from flare_train.stages.predict import model_folder
 from flare_train.stages.settings import ModelSettings
 from flare_train.stages.work import StageWork
@@ -66,8 +66,8 @@ def _changes(plain: Mapping[str, Any]) -> dict[str, Any]:
     changes = {
         name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
     }
-    if isinstance(changes.get("components"), Mapping):
-        changes["components"] = Components.from_dict(changes["components"])
+    if plain.get("components") is not None:
+        changes["components"] = Components.from_dict(plain["components"])
     return changes
 
 

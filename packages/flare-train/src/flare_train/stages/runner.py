@@ -18,7 +18,7 @@ from types import FrameType
 from flare_train.errors import StoppedError
 from flare_train.stages.data import dataset_key
 from flare_train.stages.graph import Stage, in_order, stage_keys
-from flare_train.stages.settings import read_settings
+from flare_train.stages.kinds import read_settings
 from flare_train.stages.work import StageResult, StageWork, read_result, stage_folder
 from flare_train.stages.worker import error_of, run_stage, write_request
 

@@ -36,7 +36,7 @@ def run(work: StageWork) -> dict[str, Any]:
         jobs=work.jobs,
     )
     scores.write(work.folder / "scores")
-    return {"table": _table(scores.summary()), "cases": len(scores.cases)}
+    return {"table": _table(scores.summary(), settings.labels), "cases": len(scores.cases)}
 
 
 def dataset_protocol(dataset: Dataset, name: str = "sound") -> Protocol:
@@ -56,5 +56,11 @@ def dataset_protocol(dataset: Dataset, name: str = "sound") -> Protocol:
     return rules.with_options(labels=labels, z_crop_labels=cropped)
 
 
-def _table(summary: Mapping[str, Any]) -> dict[str, Any]:
-    return {"organs": summary["organs"], "labels": summary["labels"]}
+def _table(summary: Mapping[str, Any], shown: tuple[int, ...]) -> dict[str, Any]:
+    """Return the summary of the shown labels; that of organs only if one of them is."""
+    labels = {
+        name: row for name, row in summary["labels"].items() if not shown or row["id"] in shown
+    }
+    some = any(row["kind"] == "organ" for row in labels.values())
+    organs = summary["organs"] if some else {"mean_dsc": None, "mean_nsd": None}
+    return {"organs": organs, "labels": labels}

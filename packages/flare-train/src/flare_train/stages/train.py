@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from flare_io.labels import LabelTable
 from flare_io.preprocessing import Preprocessing
 from flare_train.config import TrainConfig
@@ -14,6 +12,7 @@ from flare_train.export import export_model, write_weights
 from flare_train.loop import FitResult, fit
 from flare_train.randomness import stream
 from flare_train.run import split_cases
+from flare_train.snapshots import read_weights
 from flare_train.stages.settings import TrainSettings
 from flare_train.stages.train_config import train_config
 from flare_train.stages.work import StageWork
@@ -109,6 +108,6 @@ def _export(
     names = []
     for number, path in enumerate(result.snapshots, 1):
         names.append(f"snapshots/{number}")
-        weights = load_file(path)
+        weights = read_weights(path)
         write_weights(work.folder / names[-1], weights, config, source=path, **common)
     return names

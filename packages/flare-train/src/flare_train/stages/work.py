@@ -53,7 +53,7 @@ class StageWork:
     ----------
     stage : Stage
     settings : object
-        Of the class that `settings.KINDS` names for the kind.
+        Of the class that `kinds.KINDS` names for the kind.
     folder : Path
         Exists; what an attempt that was cut short left is in it.
     inputs : mapping of str to StageResult

@@ -21,7 +21,7 @@ from flare_io.atomic import write_json
 from flare_io.command import ExitCode, describe_record, error_record, exit_code_of
 from flare_train.errors import StoppedError
 from flare_train.stages.graph import Stage
-from flare_train.stages.settings import read_settings
+from flare_train.stages.kinds import read_settings
 from flare_train.stages.work import (
     StageResult,
     StageWork,
