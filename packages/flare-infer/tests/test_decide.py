@@ -3,11 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flare_infer.components import Components
 from flare_infer.decide import decide_labels
 from flare_io.crop import Box
 from flare_io.geometry import AxisOrder, Geometry
 from flare_io.preparation import Preparation
 from flare_io.resample import resample_image
+
+from .conftest import tiny_net
 
 
 def preparation(shape, cropped, *, spacing, cropped_spacing):
@@ -107,3 +110,57 @@ def test_cubic_logits_equal_the_plain_formula(spec):
     found = decide_labels(logits, prepared, cubic, mode="exact")
     whole = np.stack([resample_image(c, (6, 9, 8), order=3) for c in logits])
     assert np.array_equal(found, np.asarray((0, 1, 3, 14))[whole.argmax(0)])
+
+
+def test_deciding_first_repeats_the_nearest_label(spec):
+    prepared = preparation((2, 3, 4), (4, 6, 8), spacing=(2, 2, 2), cropped_spacing=(1, 1, 1))
+    logits = np.random.default_rng(4).normal(size=(4, 2, 3, 4)).astype(np.float32)
+    first = replace(spec, order="decide-resample")
+    found = decide_labels(logits, prepared, first, mode="fast")
+    coarse = np.asarray((0, 1, 3, 14))[logits.argmax(0)]
+    assert np.array_equal(found, coarse.repeat(2, 0).repeat(2, 1).repeat(2, 2))
+
+
+def test_deciding_first_with_linear_shares(spec):
+    prepared = preparation((1, 1, 2), (1, 1, 8), spacing=(1, 1, 2), cropped_spacing=(1, 1, 1))
+    logits = np.zeros((4, 1, 1, 2), np.float32)
+    logits[1, 0, 0, 0] = 9  # the left voxel is 1, however large
+    logits[2, 0, 0, 1] = 1  # the right one 3
+    linear = replace(spec, order="decide-resample-linear")
+    found = decide_labels(logits, prepared, linear, mode="fast")
+    assert found.ravel().tolist() == [1, 1, 1, 1, 3, 3, 3, 3]
+    # Logits interpolated instead move the border to where 9 (1 - t) = t.
+    found = decide_labels(logits, prepared, spec, mode="fast")
+    assert found.ravel().tolist() == [1, 1, 1, 1, 1, 1, 3, 3]
+
+
+@pytest.mark.parametrize("order", ["resample-decide", "decide-resample"])
+def test_islands_go_where_labels_are_decided(spec, order):
+    prepared = preparation((1, 1, 8), (1, 1, 16), spacing=(1, 1, 2), cropped_spacing=(1, 1, 1))
+    logits = np.zeros((4, 1, 1, 8), np.float32)
+    logits[0] = 2.5
+    logits[1, 0, 0, :4] = logits[1, 0, 0, 6] = 5
+    # The island has one voxel of 2 mm3 on the network's grid, two of 1 mm3 on the other.
+    for volume, kept in ((1.9, True), (2.5, False)):
+        tidy = replace(spec, order=order, components=Components(min_share=1, min_mm3=volume))
+        found = decide_labels(logits, prepared, tidy, mode="fast").ravel()
+        assert (found[:8] == 1).all()
+        assert bool(found[12:14].all()) is kept
+
+
+def test_an_overlay_is_decided_alone(spec):
+    hybrid = replace(spec, overlay=(14,))
+    prepared = preparation((1, 1, 3), (1, 1, 3), spacing=(1, 1, 1), cropped_spacing=(1, 1, 1))
+    logits = np.zeros((4, 1, 1, 3), np.float32)
+    logits[1] = 5
+    logits[3, 0, 0] = [0.1, 0.0, 9.0]
+    found = decide_labels(logits, prepared, hybrid, mode="fast")
+    assert found.ravel().tolist() == [14, 1, 14]
+
+
+def test_without_a_background_channel_the_largest_must_exceed_zero(spec):
+    three = replace(spec, net=tiny_net(out_channels=3), background="threshold")
+    prepared = preparation((1, 1, 3), (1, 1, 3), spacing=(1, 1, 1), cropped_spacing=(1, 1, 1))
+    logits = np.array([[-1, 0, 2], [-2, 0, 3], [-3, -1, 1]], np.float32).reshape(3, 1, 1, 3)
+    found = decide_labels(logits, prepared, three, mode="fast")
+    assert found.ravel().tolist() == [0, 0, 3]

@@ -4,8 +4,11 @@ from itertools import count
 
 import pytest
 
+from flare_infer.components import Components
 from flare_infer.errors import ModelError
-from flare_infer.model import ModelSpec, read_model, write_model
+from flare_infer.heads import Head
+from flare_infer.model import read_model, write_model
+from flare_infer.spec import ModelSpec
 from flare_io import atomic
 from flare_io.command import ExitCode, exit_code_of
 from flare_io.labels import label_table
@@ -53,11 +56,58 @@ def test_regions_round_trip(with_regions):
         ({"regions": (1, 3, 14, 9)}, r"regions write labels \[9\]"),
         ({"net": tiny_net(in_channels=2)}, "takes 2 channels, preprocessing describes 1"),
         ({"default_mode": "quick"}, "default_mode must be fast or exact"),
+        ({"background": "none"}, "background must be channel or threshold, found 'none'"),
+        ({"order": "decide"}, "order must be resample-decide or decide-resample or"),
+        ({"background": "threshold"}, "4 output channels, 3 labels without background need 3"),
+        ({"overlay": (9,)}, r"overlay paints labels \[9\] that the label table lacks"),
+        ({"overlay": (3, 3)}, r"overlay must name each label once, got \(3, 3\)"),
+        ({"components": {"min_voxels": 1}}, "components has unknown fields"),
     ],
 )
 def test_contradictions_are_refused(spec, change, message):
     with pytest.raises(ValueError, match=message):
         replace(spec, **change)
+
+
+def test_regions_exclude_the_other_rules(with_regions):
+    for change in ({"overlay": (14,)}, {"background": "threshold"}):
+        with pytest.raises(ValueError, match="regions decide one by one"):
+            replace(with_regions, **change)
+
+
+def test_heads_of_the_published_systems(spec):
+    assert spec.head == Head(labels=(0, 1, 3, 14), rivals=(0, 1, 2, 3))
+    hybrid = replace(spec, overlay=(14,))
+    assert hybrid.head == Head(labels=(0, 1, 3, 14), rivals=(0, 1, 2), painters=(3,))
+    three = replace(spec, net=tiny_net(out_channels=3), background="threshold")
+    assert three.channel_labels == (1, 3, 14)
+    assert three.head == Head(labels=(1, 3, 14), rivals=(0, 1, 2), zero=True)
+    sigmoid = replace(three, overlay=(14, 3))
+    assert sigmoid.head == Head(labels=(1, 3, 14), rivals=(0,), painters=(2, 1), zero=True)
+
+
+def test_every_choice_round_trips(spec):
+    chosen = replace(
+        spec,
+        net=tiny_net(out_channels=3),
+        overlay=(14,),
+        background="threshold",
+        order="decide-resample-linear",
+        components={"min_share": 0.1, "min_mm3": 20.0},
+    )
+    assert chosen.components == Components(min_share=0.1, min_mm3=20.0)
+    assert ModelSpec.from_dict(json.loads(json.dumps(chosen.to_dict()))) == chosen
+
+
+def test_a_folder_of_the_first_format_keeps_loading(model_folder, spec):
+    path = model_folder / "model.json"
+    fields = json.loads(path.read_text())
+    for name in ("overlay", "background", "order", "components", "overlays"):
+        del fields[name]
+    path.write_text(json.dumps({**fields, "flare_model": 1}))
+    model = read_model(model_folder)
+    assert model.spec == spec
+    assert model.overlays == ()
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path, spec):
@@ -90,8 +140,8 @@ def test_a_changed_weight_is_found(model_folder):
     [
         ("{", "is not JSON"),
         ("[]", "must hold a JSON object, found list"),
-        ("{}", "format up to 1, found None"),
-        ('{"flare_model": 2}', "found 2; update flare-infer"),
+        ("{}", "format up to 2, found None"),
+        ('{"flare_model": 3}', "found 3; update flare-infer"),
         ('{"flare_model": 1}', "the field 'regions' is missing"),
     ],
 )

@@ -9,31 +9,40 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flare_infer.components import Components
     from flare_infer.errors import ModelError
-    from flare_infer.model import Model, ModelSpec, read_model, write_model
+    from flare_infer.model import Model, Overlay, read_model, write_model
     from flare_infer.nnunet import import_nnunet
+    from flare_infer.overlays import add_overlay
     from flare_infer.predictor import Outcome, Predictor
+    from flare_infer.spec import ModelSpec
     from flare_infer.windows import WindowPlan
 
 __all__ = [
+    "Components",
     "Model",
     "ModelError",
     "ModelSpec",
     "Outcome",
+    "Overlay",
     "Predictor",
     "WindowPlan",
+    "add_overlay",
     "import_nnunet",
     "read_model",
     "write_model",
 ]
 
 _HOMES = {
+    "Components": "components",
     "Model": "model",
     "ModelError": "errors",
-    "ModelSpec": "model",
+    "ModelSpec": "spec",
     "Outcome": "predictor",
+    "Overlay": "model",
     "Predictor": "predictor",
     "WindowPlan": "windows",
+    "add_overlay": "overlays",
     "import_nnunet": "nnunet",
     "read_model": "model",
     "write_model": "model",

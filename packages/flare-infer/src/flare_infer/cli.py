@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flare_io.command import ExitCode, run_command
 from flare_io.policy_arguments import add_policy_arguments, policy_from
+
+if TYPE_CHECKING:
+    from flare_infer.spec import ModelSpec
 
 __all__ = ["main"]
 
@@ -106,11 +110,13 @@ def _info(arguments: argparse.Namespace) -> int:
     spec = model.spec
     spacing = spec.preprocessing.spacing_mm
     grid = "each case's own" if spacing is None else " x ".join(f"{v:g}" for v in spacing) + " mm"
-    labels = ", ".join(f"{label} {spec.labels.name_of(label)}" for label in spec.labels.ids)
+    table = model.labels
+    labels = ", ".join(f"{label} {table.name_of(label)}" for label in table.ids)
     rows = {
         "name": spec.name,
         "labels": labels,
-        "heads": "softmax" if spec.regions is None else "sigmoid (regions)",
+        "heads": _heads(spec),
+        "order": spec.order,
         "spacing": f"{grid} (z, y, x)",
         "window": " x ".join(map(str, spec.windows.patch)),
         "net": f"{spec.net.architecture}, features {', '.join(map(str, spec.net.features))}",
@@ -120,9 +126,21 @@ def _info(arguments: argparse.Namespace) -> int:
         "axes": spec.preprocessing.axes,
         "mode": spec.default_mode,
     }
+    for overlay in model.overlays:
+        painted = ", ".join(map(str, overlay.labels))
+        rows[f"+ {overlay.name}"] = f"{overlay.model.spec.name}, paints {painted}"
     for name, value in rows.items():
-        print(f"{name:<11}{value}")
+        print(f"{name:<10} {value}")
     return int(ExitCode.DONE)
+
+
+def _heads(spec: ModelSpec) -> str:
+    if spec.regions is not None:
+        return "sigmoid (regions)"
+    rivals = "largest logit" if spec.background == "channel" else "largest logit above 0"
+    if not spec.overlay:
+        return rivals
+    return f"{rivals}, painted over where above 0: {', '.join(map(str, spec.overlay))}"
 
 
 def _import(arguments: argparse.Namespace) -> int:

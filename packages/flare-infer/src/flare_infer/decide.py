@@ -6,35 +6,41 @@ that an array of channels x full size never exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_infer.model import Mode, ModelSpec
+from flare_infer.components import remove_small_components
+from flare_infer.spec import Mode, ModelSpec
 from flare_io.preparation import Preparation
-from flare_io.resample import AxisOperator, axis_operator, resample_image, separate_axis
+from flare_io.resample import (
+    AxisOperator,
+    axis_operator,
+    resample_image,
+    resample_labels,
+    separate_axis,
+)
 
-__all__ = ["decide_labels"]
+__all__ = ["decide_labels", "decide_network_labels"]
 
 _PLANES_AT_ONCE = 16
-_HALF_BYTE_LABELS = 255
 
 
 def decide_labels(
     logits: NDArray[Any], preparation: Preparation, spec: ModelSpec, *, mode: Mode
 ) -> NDArray[Any]:
-    """Resample logits to the cropped original grid and take the label of the largest.
+    """Turn logits into labels, in the order and by the rules of a model.
 
     Parameters
     ----------
-    logits : (classes, z, y, x) float16 or float32 array
+    logits : (channels, z, y, x) float16 or float32 array
         On the network's grid.
     preparation : Preparation
         Of the case.
     spec : ModelSpec
-        Labels of the channels, and the orders of resampling.
+        Meaning of the channels, order of deciding and resampling, components to keep.
     mode : {"exact", "fast"}
         ``exact`` computes in float64 and rounds to the logits' type before the decision, as nnU-Net
         does; ``fast`` computes in float32.
@@ -42,61 +48,69 @@ def decide_labels(
     Returns
     -------
     (z, y, x) uint8 or uint16 array
-        On ``preparation.cropped_shape``. Softmax: the first of equal largest values wins. Regions:
-        every channel whose sigmoid exceeds 1/2 writes its label, later channels over earlier ones.
+        On ``preparation.cropped_shape``.
 
     Notes
     -----
     Cost: one resampling per channel. Memory beside the result: a few dozen planes of the original
     grid, however long the scan. Logits of order 3 (no published model) are resampled whole.
     """
-    labels = np.asarray(spec.channel_labels)
-    dtype = np.uint8 if labels.max() <= _HALF_BYTE_LABELS else np.uint16
-    result = np.zeros(preparation.cropped_shape, dtype=dtype)
-    for first, last, channels in _slabs(logits, preparation, spec, mode):
-        slab = result[first:last]
-        if spec.regions is None:
-            best: NDArray[Any] | None = None
-            for label, values in zip(labels, channels, strict=True):
-                if best is None:
-                    best = values
-                    slab[...] = label
-                    continue
-                larger = values > best
-                slab[larger] = label
-                np.copyto(best, values, where=larger)
-        else:
-            for label, values in zip(labels, channels, strict=True):
-                slab[_exceeds_half(values)] = label
-    return result
+    head = spec.head
+    if spec.order == "resample-decide":
+        result = np.empty(preparation.cropped_shape, dtype=head.dtype)
+        for first, last, read in _slabs(logits, preparation, spec, mode):
+            slab = result[first:last]
+            slab[...] = head.decide_channels(read, slab.shape)
+        return _tidied(result, spec, preparation.cropped_spacing_mm)
+    decided = _tidied(decide_network_labels(logits, spec), spec, preparation.spacing_mm)
+    return resample_labels(
+        decided,
+        preparation.cropped_shape,
+        rule="nearest" if spec.order == "decide-resample" else "linear",
+        separate_axis=_coarse_axis(preparation, spec),
+    )
+
+
+def decide_network_labels(logits: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:
+    """Return the labels of logits (channels, z, y, x) on the network's own grid."""
+    return spec.head.decide(logits)
+
+
+def _tidied(
+    labels: NDArray[Any], spec: ModelSpec, spacing_mm: tuple[float, float, float]
+) -> NDArray[Any]:
+    if spec.components is None:
+        return labels
+    return remove_small_components(labels, spec.components, spacing_mm=spacing_mm)
 
 
 def _slabs(
     logits: NDArray[Any], preparation: Preparation, spec: ModelSpec, mode: Mode
-) -> Iterator[tuple[int, int, Iterator[NDArray[Any]]]]:
-    """Yield plane ranges of the result, each with its channels resampled one at a time."""
+) -> Iterator[tuple[int, int, Callable[[int], NDArray[Any]]]]:
+    """Yield plane ranges of the result, each with a function that resamples one channel to them."""
     preprocessing = spec.preprocessing
     shape = preparation.cropped_shape
     if tuple(logits.shape[1:]) != shape and preprocessing.logits_order == 3:
         coarse = _coarse_axis(preparation, spec)
         order_z = preprocessing.logits_order_z
-        whole = (
-            resample_image(
-                channel, shape, order=3, separate_axis=coarse, order_separate=order_z
+
+        def read_whole(channel: int) -> NDArray[Any]:
+            return resample_image(
+                logits[channel], shape, order=3, separate_axis=coarse, order_separate=order_z
             ).astype(logits.dtype)
-            for channel in logits
-        )
-        yield 0, shape[0], whole
+
+        yield 0, shape[0], read_whole
         return
     operators = _operators(logits.shape[1:], preparation, spec)
     dtype = np.dtype(np.float64 if mode == "exact" else np.float32)
     for first in range(0, shape[0], _PLANES_AT_ONCE):
         last = min(first + _PLANES_AT_ONCE, shape[0])
-        channels = (
-            _resampled_planes(channel, operators, first, last, dtype).astype(logits.dtype)
-            for channel in logits
-        )
-        yield first, last, channels
+
+        def read(channel: int, first: int = first, last: int = last) -> NDArray[Any]:
+            planes = _resampled_planes(logits[channel], operators, first, last, dtype)
+            return planes.astype(logits.dtype)
+
+        yield first, last, read
 
 
 def _operators(
@@ -137,12 +151,3 @@ def _resampled_planes(
     else:
         planes = planes[along.start[first:last] - start]
     return columns.apply(rows.apply(planes, axis=1), axis=2)
-
-
-def _exceeds_half(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where the float32 sigmoid exceeds 1/2: its rounding near 0 is part of the rule."""
-    import torch
-
-    probabilities = torch.sigmoid(torch.from_numpy(values.astype(np.float32, copy=False)))
-    result: NDArray[np.bool_] = (probabilities > 0.5).numpy()
-    return result

@@ -17,7 +17,11 @@ _RUNTIME_MIB = 350
 
 
 def estimate_volume_mib(model: Model, volume: Volume, *, mode: Mode) -> int:
-    """Return `estimate_memory_mib` of a volume in whatever axes it is stored."""
+    """Return the largest `estimate_memory_mib` of a model's layers for a volume as it is stored."""
+    return max(_layer_mib(layer, volume, mode=mode) for layer, _ in model.layers)
+
+
+def _layer_mib(model: Model, volume: Volume, *, mode: Mode) -> int:
     preprocessing = model.spec.preprocessing
     if preprocessing.axes == "canonical":
         volume, _ = to_canonical(volume)

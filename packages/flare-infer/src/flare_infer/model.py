@@ -1,7 +1,8 @@
 """The model folder: ``model.json`` and ``weights.safetensors``, nothing that runs.
 
 ``write_model`` is its only writer, ``read_model`` reads it without torch. Tensors are named
-``member{i}/{name}``; several members are an ensemble whose logits are averaged.
+``member{i}/{name}``; several members are an ensemble whose logits are averaged. Models whose labels
+are painted over the first one's lie under ``overlays``, see `flare_infer.overlays`.
 """
 
 from __future__ import annotations
@@ -9,128 +10,28 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from flare_infer._json import read_object
 from flare_infer.errors import ModelError
+from flare_infer.spec import Mode, ModelSpec
 from flare_infer.weights_file import verify_weights
-from flare_infer.windows import WindowPlan
+from flare_io.errors import LabelError
 from flare_io.labels import LabelTable
-from flare_io.preprocessing import Preprocessing
-from flare_nets.config import NetConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FORMAT_VERSION", "Mode", "Model", "ModelSpec", "read_model", "write_model"]
+__all__ = ["FORMAT_VERSION", "Mode", "Model", "ModelSpec", "Overlay", "read_model", "write_model"]
 
-Mode = Literal["exact", "fast"]
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
+OVERLAYS_FOLDER = "overlays"
 _WHERE_FROM = "give a folder written by flare-infer import-nnunet or flare-train"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """All of a model but its weights.
-
-    Parameters
-    ----------
-    name : str
-        For reports.
-    net : NetConfig
-        The network of every member.
-    labels : LabelTable
-        The classes it can write, background left out.
-    preprocessing : Preprocessing
-        From volume to input.
-    windows : WindowPlan
-        Window, step, axes along which it may be mirrored.
-    regions : tuple of int, optional
-        For sigmoid heads: the label that each channel writes where its probability exceeds 1/2, in
-        this order, later ones over earlier ones. None: softmax, channel 0 is background and channel
-        k the k-th label.
-    default_mode : {"fast", "exact"}
-        Imported models repeat nnU-Net's arithmetic by default.
-    provenance : mapping
-        JSON-ready: where the model comes from.
-
-    Raises
-    ------
-    ValueError
-        If labels, channels, window and net contradict each other.
-    """
-
-    name: str
-    net: NetConfig
-    labels: LabelTable
-    preprocessing: Preprocessing
-    windows: WindowPlan
-    regions: tuple[int, ...] | None = None
-    default_mode: Mode = "fast"
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        channels = self.net.out_channels
-        if self.regions is None and channels != len(self.labels) + 1:
-            raise ValueError(
-                f"net has {channels} output channels, background and {len(self.labels)} labels "
-                f"need {len(self.labels) + 1}"
-            )
-        if self.regions is not None:
-            object.__setattr__(self, "regions", tuple(int(label) for label in self.regions))
-            if channels != len(self.regions):
-                raise ValueError(
-                    f"net has {channels} output channels for {len(self.regions)} regions"
-                )
-            unknown = sorted(set(self.regions) - set(self.labels.ids))
-            if unknown:
-                raise ValueError(f"regions write labels {unknown} that the label table lacks")
-        if self.net.in_channels != len(self.preprocessing.intensities):
-            raise ValueError(
-                f"net takes {self.net.in_channels} channels, preprocessing describes "
-                f"{len(self.preprocessing.intensities)}"
-            )
-        if self.default_mode not in ("fast", "exact"):
-            raise ValueError(f"default_mode must be fast or exact, found {self.default_mode!r}")
-        self.net.check_patch(self.windows.patch)
-
-    @property
-    def channel_labels(self) -> tuple[int, ...]:
-        """The label that each output channel stands for."""
-        return self.regions if self.regions is not None else (0, *self.labels.ids)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dict; `from_dict` is the way back."""
-        return {
-            "name": self.name,
-            "default_mode": self.default_mode,
-            "labels": self.labels.to_dict(),
-            "regions": None if self.regions is None else list(self.regions),
-            "preprocessing": self.preprocessing.to_dict(),
-            "windows": self.windows.to_dict(),
-            "net": self.net.to_dict(),
-            "provenance": dict(self.provenance),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> ModelSpec:
-        """Return the spec of a dict made by `to_dict`; a missing field is a ``KeyError``."""
-        regions = fields["regions"]
-        return cls(
-            name=str(fields["name"]),
-            net=NetConfig.from_dict(fields["net"]),
-            labels=LabelTable.from_dict(fields["labels"]),
-            preprocessing=Preprocessing.from_dict(fields["preprocessing"]),
-            windows=WindowPlan.from_dict(fields["windows"]),
-            regions=None if regions is None else tuple(regions),
-            default_mode=fields["default_mode"],
-            provenance=dict(fields["provenance"]),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +48,13 @@ class Model:
         Weights of one member, and its multiply-accumulates for one window.
     weights_sha256 : str
         Of the weights file.
+    overlays : tuple of Overlay
+        Models that are painted over this one, in this order.
+
+    Raises
+    ------
+    LabelError
+        If an overlay gives a name to another label than this model does.
     """
 
     folder: Path
@@ -155,11 +63,34 @@ class Model:
     parameters: int
     macs: int
     weights_sha256: str
+    overlays: tuple[Overlay, ...] = ()
+
+    def __post_init__(self) -> None:
+        _ = self.labels
 
     @property
     def labels(self) -> LabelTable:
-        """The classes it can write."""
-        return self.spec.labels
+        """The classes it can write, those of its overlays included."""
+        own = self.spec.labels
+        classes = {each.id: each for each in own.classes}
+        for overlay in self.overlays:
+            for label in overlay.labels:
+                added = overlay.model.spec.labels[label]
+                there = classes.setdefault(label, added)
+                if there.name != added.name:
+                    raise LabelError(
+                        f"overlay {overlay.name}",
+                        f"label {label} must mean {there.name!r} as in the model below",
+                        found=repr(added.name),
+                        kind="labels",
+                    )
+        return LabelTable(own.name, tuple(classes.values()))
+
+    @property
+    def layers(self) -> tuple[tuple[Model, tuple[int, ...] | None], ...]:
+        """The model and its overlays, each with the labels it paints; None: all there are."""
+        over = ((overlay.model, overlay.labels) for overlay in self.overlays)
+        return ((self, None), *over)
 
     @property
     def weights_file(self) -> Path:
@@ -177,7 +108,50 @@ class Model:
             "parameters": self.parameters,
             "macs": self.macs,
             "weights_sha256": self.weights_sha256,
+            "overlays": [overlay.to_dict() for overlay in self.overlays],
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """A model whose labels are painted over those of another.
+
+    Parameters
+    ----------
+    name : str
+        Of its folder under ``overlays``.
+    labels : tuple of int
+        What is painted; its other labels are dropped.
+    sha256 : str
+        Of its ``model.json``, which holds the SHA-256 of its weights.
+    model : Model
+        Without overlays of its own.
+
+    Raises
+    ------
+    ValueError
+        If it has no such label, or overlays of its own.
+    """
+
+    name: str
+    labels: tuple[int, ...]
+    sha256: str
+    model: Model
+
+    def __post_init__(self) -> None:
+        known = self.model.spec.labels.ids
+        unknown = sorted(set(self.labels) - set(known))
+        if unknown or not self.labels:
+            raise ValueError(
+                f"overlay {self.name} must paint labels of its model {list(known)}, "
+                f"got {unknown or 'none'}"
+            )
+        if self.model.overlays:
+            raise ValueError(f"overlay {self.name} must have no overlays of its own")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its entry in ``model.json``."""
+        return {"name": self.name, "labels": list(self.labels), "sha256": self.sha256}
 
 
 def write_model(
@@ -274,13 +248,35 @@ def read_model(folder: os.PathLike[str] | str) -> Model:
             parameters=int(fields["parameters"]),
             macs=int(fields["macs"]),
             weights_sha256=str(fields["weights_sha256"]),
+            overlays=tuple(_read_overlay(root, entry) for entry in fields.get("overlays", ())),
         )
+    except ModelError:
+        raise
     except KeyError as error:
         raise ModelError(root / MODEL_FILE, f"the field {error} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelError(root / MODEL_FILE, f"is not a valid model: {error}") from error
     verify_weights(model.weights_file, model.weights_sha256)
     return model
+
+
+def _read_overlay(root: Path, entry: Mapping[str, Any]) -> Overlay:
+    name = str(entry["name"])
+    if Path(name).name != name:
+        raise ValueError(f"the overlay's name {name!r} leaves the model folder")
+    folder = root / OVERLAYS_FOLDER / name
+    model = read_model(folder)
+    found = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+    if found != entry["sha256"]:
+        raise ModelError(
+            folder / MODEL_FILE,
+            f"SHA-256 must be {entry['sha256'][:16]}... as the model below says",
+            found=f"{found[:16]}...",
+            remedy="add the overlay again",
+            kind="checksum",
+        )
+    labels = tuple(int(label) for label in entry["labels"])
+    return Overlay(name=name, labels=labels, sha256=found, model=model)
 
 
 def _named_tensors(spec: ModelSpec, weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from flare_infer.decide import decide_labels
 from flare_infer.errors import ModelError
 from flare_infer.memory import estimate_volume_mib, require_memory
-from flare_infer.model import Mode, Model, read_model
+from flare_infer.model import Model, read_model
 from flare_infer.sliding import Net, ensemble_logits
+from flare_infer.spec import Mode, ModelSpec
 from flare_io.geometry import Geometry
 from flare_io.policy import ReadPolicy
 from flare_io.preparation import prepare, restore
@@ -55,11 +56,11 @@ class Outcome:
 class Predictor:
     """A loaded model; immutable, so that threads may share it.
 
-    Make one with `Predictor.load`.
+    Make one with `Predictor.load`; ``nets`` are the members of each of the model's layers.
     """
 
     model: Model
-    nets: tuple[Net, ...]
+    nets: tuple[tuple[Net, ...], ...]
     device: torch.device
     memory_mib: int | None = None
 
@@ -91,7 +92,8 @@ class Predictor:
         """
         model = read_model(folder)
         place = _device(device)
-        return cls(model, _load_nets(model, place), place, memory_mib)
+        nets = tuple(_load_nets(layer, place) for layer, _ in model.layers)
+        return cls(model, nets, place, memory_mib)
 
     def predict(
         self,
@@ -138,28 +140,47 @@ class Predictor:
         MemoryError
             If the case would exceed ``memory_mib``.
         """
-        spec = self.model.spec
-        chosen = mode or spec.default_mode
-        if chosen not in ("fast", "exact"):
+        if mode not in (None, "fast", "exact"):
             raise ValueError(f"mode must be fast or exact, got {mode!r}")
-        if tta and not spec.windows.mirror_axes:
+        layers = self.model.layers
+        if tta and not all(layer.spec.windows.mirror_axes for layer, _ in layers):
             raise ValueError("tta needs a model trained with mirroring; this one has none")
         spent = timings if timings is not None else {}
         with _timed(spent, "read"):
             channels = _channels(image, geometry, policy or ReadPolicy())
-        self._check(channels, chosen)
+        self._check(channels, mode)
+        notes = tuple(note for channel in channels for note in channel.notes)
+        result: Volume | None = None
+        for number, ((layer, labels), nets) in enumerate(zip(layers, self.nets, strict=True), 1):
+            # Read from a file, the volume is not needed behind the last layer's preparation.
+            held = channels if number == len(layers) else list(channels)
+            found = self._segment(held, layer.spec, nets, (mode, tta, on_window), spent)
+            result = found if result is None else _painted(result, found, labels or ())
+        assert result is not None, "a model has at least one layer"
+        return replace(result, notes=notes)
+
+    def _segment(
+        self,
+        channels: list[Volume],
+        spec: ModelSpec,
+        nets: Sequence[Net],
+        how: tuple[Mode | None, bool, Callable[[], None] | None],
+        spent: dict[str, float],
+    ) -> Volume:
+        """Return the labels of one layer; empties the list of channels."""
+        mode, mirror, on_window = how
+        chosen = mode or spec.default_mode
         with _timed(spent, "prepare"):
             prepared = prepare(channels, spec.preprocessing)
-        notes = tuple(note for channel in channels for note in channel.notes)
-        del channels
+        channels.clear()
         preparation = prepared.preparation
         with _timed(spent, "network"):
             logits = ensemble_logits(
-                self.nets,
+                nets,
                 prepared.array,
                 spec.windows,
                 mode=chosen,
-                mirror=tta,
+                mirror=mirror,
                 device=self.device,
                 on_window=on_window,
             )
@@ -167,7 +188,7 @@ class Predictor:
         with _timed(spent, "decide"):
             cropped = decide_labels(logits, preparation, spec, mode=chosen)
         with _timed(spent, "restore"):
-            return replace(restore(cropped, preparation), notes=notes)
+            return restore(cropped, preparation)
 
     def predict_many(
         self,
@@ -206,7 +227,7 @@ class Predictor:
             else:
                 yield Outcome(image=image, labels=labels, seconds=seconds)
 
-    def _check(self, channels: Sequence[Volume], mode: Mode) -> None:
+    def _check(self, channels: Sequence[Volume], mode: Mode | None) -> None:
         for number, channel in enumerate(channels):
             kind = channel.array.dtype.kind
             if kind not in "iuf":
@@ -218,8 +239,17 @@ class Predictor:
                     "replace them, or read with ReadPolicy(nan_value=-1024)"
                 )
         if self.memory_mib is not None:
-            needed = estimate_volume_mib(self.model, channels[0], mode=mode)
+            chosen = mode or self.model.spec.default_mode
+            needed = estimate_volume_mib(self.model, channels[0], mode=chosen)
             require_memory(needed, self.memory_mib)
+
+
+def _painted(below: Volume, above: Volume, labels: Sequence[int]) -> Volume:
+    """Return the lower label map with some labels of the upper one painted over it."""
+    dtype = np.promote_types(below.array.dtype, above.array.dtype)
+    array = below.array.astype(dtype)
+    np.copyto(array, above.array, where=np.isin(above.array, labels))
+    return below.with_array(array)
 
 
 def _device(name: str) -> torch.device:
@@ -299,4 +329,4 @@ def _timed(spent: dict[str, float], step: str) -> Iterator[None]:
     try:
         yield
     finally:
-        spent[step] = round(time.perf_counter() - started, 4)
+        spent[step] = round(spent.get(step, 0.0) + time.perf_counter() - started, 4)
