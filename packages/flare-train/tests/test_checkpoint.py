@@ -9,7 +9,8 @@ from flare_train.batches import build_batch
 from flare_train.checkpoint import find_checkpoints, load_checkpoint, save_checkpoint
 from flare_train.config import OptimizerConfig
 from flare_train.errors import CheckpointError
-from flare_train.state import build_state, train_step
+from flare_train.state import build_state
+from flare_train.update import train_step
 
 
 def trained(config, cases, steps=2):

@@ -7,7 +7,8 @@ import torch
 from flare_train.batches import build_batch
 from flare_train.config import LossConfig, OptimizerConfig
 from flare_train.errors import DivergedError
-from flare_train.state import build_state, train_step
+from flare_train.state import build_state
+from flare_train.update import train_step
 
 
 def weights(state):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from flare_train.validate import predict_channels, validate
+from flare_train.validate import predict_classes, validate
 
 
 class Threshold(nn.Module):
@@ -26,7 +26,7 @@ def test_pointwise_net_gives_the_pointwise_answer_on_any_size(config, shape):
     image = np.random.default_rng(0).normal(0, 2, (1, *shape)).astype(np.float32)
     net = Threshold()
     wanted = np.where(image[0] > 1, 1, np.where(image[0] < -1, 2, 0))
-    np.testing.assert_array_equal(predict_channels(net, image, config), wanted)
+    np.testing.assert_array_equal(predict_classes(net, image, config), wanted)
     assert set(net.windows) == {config.patch}
 
 

@@ -1,32 +1,34 @@
 """A run on disk: one safetensors file per checkpoint, with everything an exact resume needs.
 
-Tensors are ``net/<name>`` and ``optimizer/<parameter>/<slot>``; the rest (iteration, losses of the
-open epoch, settings, fingerprint of the data) is one JSON text in the file's header. Random numbers
-need no state: they are named by seed and iteration. Loading runs no code.
+Tensors are ``net/<name>``, ``average/<name>`` and ``optimizer/<parameter>/<slot>``; the rest
+(iteration, losses of the open epoch, settings, fingerprint of the data) is one JSON text in the
+file's header. Random numbers need no state: they are named by seed and iteration. Loading runs no
+code.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from flare_io.atomic import write_file
 from flare_train.config import BOOKKEEPING, TrainConfig
 from flare_train.errors import CheckpointError
+from flare_train.optimizers import Plateau
+from flare_train.snapshots import write_tensors
 from flare_train.state import TrainState, build_state
 
 __all__ = ["find_checkpoints", "load_checkpoint", "save_checkpoint"]
 
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r"checkpoint_(\d{9})\.safetensors")
 
 
@@ -60,17 +62,14 @@ def save_checkpoint(
         "format": FORMAT,
         "iteration": state.iteration,
         "epoch_losses": state.epoch_losses,
+        "plateau": dataclasses.asdict(state.plateau),
+        "best_score": state.best_score,
+        "scaler": None if state.scaler is None else state.scaler.state_dict(),
         "config": config.to_dict(),
         "data": data,
     }
-    # One key alone: the writer does not promise an order of several.
-    content = save(_tensors(state), {"flare": json.dumps(record, sort_keys=True)})
     path = root / f"checkpoint_{state.iteration:09d}.safetensors"
-
-    def write(file: IO[bytes]) -> None:
-        file.write(content)
-
-    write_file(path, write, verify=_verify)
+    write_tensors(path, _tensors(state), record)
     for old in find_checkpoints(root)[config.keep_checkpoints :]:
         old.unlink(missing_ok=True)
     return path
@@ -123,37 +122,37 @@ def load_checkpoint(
             f"{path}: was trained on other cases or labels than those given now; "
             "use the same cases or another output folder"
         )
-    state = build_state(config, device=device)
+    state = build_state(config, device=device, resumes=True)
     with safe_open(str(path), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     _restore(state, tensors)
     state.iteration = int(record["iteration"])
     state.epoch_losses = [float(loss) for loss in record["epoch_losses"]]
+    state.plateau = Plateau(**record["plateau"])
+    state.best_score = record["best_score"]
+    if state.scaler is not None:
+        state.scaler.load_state_dict(record["scaler"])
     return state
 
 
 def _tensors(state: TrainState) -> dict[str, Tensor]:
     tensors = {f"net/{name}": value for name, value in state.net.state_dict().items()}
+    if state.average is not None:
+        averages = state.average.state_dict()
+        tensors |= {f"average/{name}": value for name, value in averages.items()}
     for name, parameter in state.net.named_parameters():
         for slot, value in state.optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer/{name}/{slot}"] = value
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return tensors
 
 
 def _restore(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
-    weights = {
-        name.removeprefix("net/"): value
-        for name, value in tensors.items()
-        if name.startswith("net/")
-    }
-    state.net.load_state_dict(weights)
+    for prefix, net in (("net/", state.net), ("average/", state.average)):
+        if net is not None:
+            net.load_state_dict(_below(tensors, prefix))
     for name, parameter in state.net.named_parameters():
-        prefix = f"optimizer/{name}/"
-        for key, value in tensors.items():
-            if not key.startswith(prefix):
-                continue
-            slot = key.removeprefix(prefix)
+        for slot, value in _below(tensors, f"optimizer/{name}/").items():
             if value.shape == parameter.shape:
                 # Like the parameter in device and memory order, as the optimizer made it.
                 restored = torch.empty_like(parameter, requires_grad=False).copy_(value)
@@ -162,8 +161,12 @@ def _restore(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
             state.optimizer.state[parameter][slot] = restored
 
 
-def _verify(path: Path) -> None:
-    _read_record(path)
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _read_record(path: Path) -> dict[str, Any]:

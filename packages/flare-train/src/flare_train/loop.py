@@ -1,39 +1,36 @@
-"""The training loop: plain PyTorch, one process, stoppable and resumable at every iteration."""
+"""The training loop: plain PyTorch, alone or under torchrun, stoppable at every iteration."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from flare_io.atomic import write_json
 from flare_train.admission import check_cases
 from flare_train.batches import build_batch, iterate_batches
-from flare_train.checkpoint import find_checkpoints, load_checkpoint, save_checkpoint
+from flare_train.checkpoint import find_checkpoints
 from flare_train.config import TrainConfig
-from flare_train.errors import StoppedError
-from flare_train.optimizers import learning_rate
-from flare_train.records import append_record, draw_progress, read_records, trim_records
+from flare_train.distributed import World, join_world
+from flare_train.epoch import Run
+from flare_train.records import read_records
 from flare_train.signals import StopRequest
-from flare_train.state import TrainState, build_state, train_step
-from flare_train.store import StoredCase
-from flare_train.validate import validate
+from flare_train.snapshots import find_snapshots
+from flare_train.state import TrainState
+from flare_train.stored_case import StoredCase
+from flare_train.update import train_step
 
 __all__ = ["FitResult", "fit"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def fit(
     *,
     validation: Sequence[StoredCase] = (),
     device: torch.device | str = "cpu",
-    workers: int = 0,
+    workers: int | None = None,
     names: Mapping[int, str] | None = None,
 ) -> FitResult:
     """Train, from the newest checkpoint of the folder if there is one.
@@ -88,13 +85,14 @@ def fit(
     cases : sequence of StoredCase
         Training cases, at least one. Sorted by id here, so their order does not matter.
     folder : path
-        Holds ``config.json``, ``metrics.jsonl``, ``progress.png`` and ``checkpoints/``.
+        Holds ``config.json``, ``metrics.jsonl``, ``progress.png`` and ``checkpoints/``; with
+        snapshots ``snapshots/``, with ``config.keep_best`` the file ``best.safetensors``.
     validation : sequence of StoredCase, optional
         Cases for the Dice of the records; they change no weight.
     device : torch.device or str, optional
-        Where the net is trained.
+        Where the net is trained. Under ``torchrun``, ``"cuda"`` is the one of the local rank.
     workers : int, optional
-        Threads that read patches ahead.
+        Threads that read patches ahead; default ``config.workers``.
     names : mapping of int to str, optional
         Names of the label ids, for the picture.
 
@@ -116,118 +114,69 @@ def fit(
     Notes
     -----
     On one CPU with the same number of threads, a run that was stopped anywhere and resumed ends
-    with the same bytes as an unbroken one.
+    with the same bytes as an unbroken one. Several processes end with the same net up to rounding.
     """
     ordered = sorted(cases, key=lambda case: case.id)
     check_cases(ordered, config)
-    run = _Run(
-        config=config,
-        folder=Path(folder),
-        data=_fingerprint(ordered),
-        validation=sorted(validation, key=lambda case: case.id),
-        names=dict(names or {label: str(label) for label in config.classes[1:]}),
-    )
-    state = run.begin(device)
-    with StopRequest() as stop, _progress_bar(config, state.iteration) as bar:
-        run.close_epoch_if_due(state, stop)
-        batches = iterate_batches(
-            partial(build_batch, ordered, config),
-            state.iteration,
-            config.iterations,
-            workers=workers,
+    with join_world(device) as world, _cudnn_by_trial():
+        _check_shares(config, world)
+        run = Run(
+            config=config,
+            folder=Path(folder),
+            data=_fingerprint(ordered),
+            validation=sorted(validation, key=lambda case: case.id),
+            names=dict(names or {label: str(label) for label in config.classes[1:]}),
+            world=world,
         )
-        for batch in batches:
-            loss = train_step(state, batch, config, spacing_mm=ordered[0].spacing_mm)
+        state = run.begin()
+        _train(run, state, ordered, workers=config.workers if workers is None else workers)
+        return FitResult(
+            state=state,
+            checkpoint=world.share(find_checkpoints(run.checkpoints)[:1])[0],
+            records=tuple(read_records(run.metrics)),
+            snapshots=tuple(find_snapshots(run.snapshots)),
+            best=run.best if run.best.is_file() else None,
+            ema=None if state.average is None else state.average.state_dict(),
+        )
+
+
+def _train(run: Run, state: TrainState, cases: Sequence[StoredCase], *, workers: int) -> None:
+    config, world = run.config, run.world
+    build = partial(build_batch, cases, config, rank=world.rank, world=world.size)
+    with StopRequest() as stop, _progress_bar(run, state.iteration) as bar:
+        run.close_epoch_if_due(state, stop)
+        batches = iterate_batches(build, state.iteration, config.iterations, workers=workers)
+        while state.iteration < config.iterations:
+            asked = time.perf_counter()
+            batch = next(batches)
+            run.watch.waited += time.perf_counter() - asked
+            loss = train_step(state, batch, config, spacing_mm=cases[0].spacing_mm, world=world)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
             run.close_epoch_if_due(state, stop)
-            if stop.requested:
-                run.stop(state, stop.name)
-    records = read_records(run.metrics)
-    return FitResult(state, find_checkpoints(run.checkpoints)[0], tuple(records))
+            if world.any(stop.requested):
+                run.stop(state, stop)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The unchanging side of a run: where its files lie and what it validates on."""
-
-    config: TrainConfig
-    folder: Path
-    data: str
-    validation: Sequence[StoredCase]
-    names: Mapping[int, str]
-
-    @property
-    def metrics(self) -> Path:
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
-
-    def begin(self, device: torch.device | str) -> TrainState:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        found = find_checkpoints(self.checkpoints)
-        if found:
-            state = load_checkpoint(found[0], self.config, data=self.data, device=device)
-            logger.info("going on from iteration %d of %d", state.iteration, self.config.iterations)
-        else:
-            state = build_state(self.config, device=device)
-        write_json(self.folder / "config.json", self.config.to_dict())
-        trim_records(self.metrics, iteration=state.iteration)
-        return state
-
-    def stop(self, state: TrainState, signal_name: str) -> None:
-        path = save_checkpoint(self.checkpoints, state, self.config, data=self.data)
-        raise StoppedError(
-            f"stopped by {signal_name} at iteration {state.iteration} of {self.config.iterations}, "
-            f"state saved in {path}; run the same command again to go on"
+def _check_shares(config: TrainConfig, world: World) -> None:
+    parts = world.size * config.accumulate
+    if config.batch % parts:
+        larger = -(-config.batch // parts) * parts
+        raise ValueError(
+            f"batch must be a multiple of processes x accumulate, {world.size} x "
+            f"{config.accumulate}, got {config.batch}; set batch to {larger}"
         )
 
-    def close_epoch_if_due(self, state: TrainState, stop: StopRequest) -> None:
-        """Validate, record and save after the last iteration of an epoch."""
-        config = self.config
-        if not state.epoch_losses or state.iteration % config.iterations_per_epoch:
-            return
-        epoch = state.iteration // config.iterations_per_epoch
-        last = epoch == config.epochs
-        dice: dict[int, float | None] | None = {}
-        if (
-            self.validation
-            and config.validate_every
-            and (last or not epoch % config.validate_every)
-        ):
-            dice = validate(state.net, self.validation, config, should_stop=lambda: stop.requested)
-        if dice is None:
-            # The losses stay in the state: the resumed run closes this epoch first.
-            self.stop(state, stop.name)
-            return
-        self._record(state, epoch, dice)
-        if last or not epoch % config.checkpoint_every:
-            save_checkpoint(self.checkpoints, state, config, data=self.data)
-            draw_progress(
-                self.folder / "progress.png", read_records(self.metrics), names=self.names
-            )
 
-    def _record(self, state: TrainState, epoch: int, dice: Mapping[int, float | None]) -> None:
-        config = self.config
-        scores = [value for value in dice.values() if value is not None]
-        loss = float(np.mean(state.epoch_losses))
-        state.epoch_losses = []
-        append_record(
-            self.metrics,
-            {
-                "epoch": epoch,
-                "iteration": state.iteration,
-                "samples": state.iteration * config.batch,
-                "loss": loss,
-                "learning_rate": learning_rate(config, state.iteration - 1),
-                "dice": {str(label): value for label, value in dice.items()},
-                "finished_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            },
-        )
-        text = f", validation Dice {np.mean(scores):.3f}" if scores else ""
-        logger.info("epoch %d/%d: loss %.4f%s", epoch, config.epochs, loss, text)
+@contextmanager
+def _cudnn_by_trial() -> Iterator[None]:
+    """Let cuDNN choose its algorithms by trial, as all patches have one size."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _fingerprint(cases: Sequence[StoredCase]) -> str:
@@ -235,12 +184,12 @@ def _fingerprint(cases: Sequence[StoredCase]) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _progress_bar(config: TrainConfig, done: int) -> Any:
+def _progress_bar(run: Run, done: int) -> Any:
     # In a log file the line of every epoch says as much as a bar.
     return tqdm(
-        total=config.iterations,
+        total=run.config.iterations,
         initial=done,
         desc="training",
         unit="it",
-        disable=not sys.stderr.isatty(),
+        disable=not (run.world.is_first and sys.stderr.isatty()),
     )

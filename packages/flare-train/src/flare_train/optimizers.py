@@ -1,14 +1,52 @@
-"""Optimizer and learning rate, both pure functions of the settings and the iteration."""
+"""Optimizer and learning rate, both pure functions of settings, iteration and past losses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 
-from flare_train.config import OptimizerConfig, ScheduleConfig, TrainConfig
+from flare_train.config import TrainConfig
+from flare_train.optimizer_config import OptimizerConfig, ScheduleConfig
 
-__all__ = ["build_optimizer", "learning_rate"]
+__all__ = ["Plateau", "build_optimizer", "learning_rate"]
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """What the schedule ``plateau`` remembers of the epochs so far.
+
+    Parameters
+    ----------
+    lowest : float or None
+        Lowest mean loss of an epoch; None before the first.
+    waited : int
+        Epochs since then, or since the last cut.
+    cuts : int
+        How often the rate was cut.
+    """
+
+    lowest: float | None = None
+    waited: int = 0
+    cuts: int = 0
+
+    def after(self, loss: float, *, every: int) -> Plateau:
+        """Return what is remembered after one more epoch.
+
+        Examples
+        --------
+        >>> memory = Plateau()
+        >>> for loss in (3.0, 2.0, 2.5, 2.0, 1.0):
+        ...     memory = memory.after(loss, every=2)
+        >>> memory
+        Plateau(lowest=1.0, waited=0, cuts=1)
+        """
+        if self.lowest is None or loss < self.lowest:
+            return Plateau(loss, 0, self.cuts)
+        if self.waited + 1 == every:
+            return Plateau(self.lowest, 0, self.cuts + 1)
+        return Plateau(self.lowest, self.waited + 1, self.cuts)
 
 
 def build_optimizer(
@@ -35,8 +73,15 @@ def build_optimizer(
     )
 
 
-def learning_rate(config: TrainConfig, iteration: int) -> float:
+def learning_rate(config: TrainConfig, iteration: int, *, cuts: int = 0) -> float:
     """Return the learning rate of an iteration, counted from 0.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    iteration : int
+    cuts : int, optional
+        Of the schedule ``plateau``, from `Plateau`; the others need none.
 
     References
     ----------
@@ -60,6 +105,8 @@ def learning_rate(config: TrainConfig, iteration: int) -> float:
     (0.01, 0.005359)
     """
     schedule = config.schedule
+    if schedule.kind == "plateau":
+        return config.optimizer.learning_rate * schedule.factor**cuts
     if schedule.unit == "epoch":
         passed, total = iteration // config.iterations_per_epoch, config.epochs
     else:

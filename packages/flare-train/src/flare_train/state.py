@@ -1,23 +1,22 @@
-"""What changes while a run goes on: weights, optimizer, iteration; and one update of it."""
+"""What changes while a run goes on: weights, optimizer, their averages and counters."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
 
 from flare_nets.build import build_net
 from flare_nets.unet import UNet
-from flare_train.augment import augment, draw_parameters
-from flare_train.batches import Batch
 from flare_train.config import TrainConfig
-from flare_train.errors import DivergedError
-from flare_train.losses import segmentation_loss
-from flare_train.optimizers import build_optimizer, learning_rate
+from flare_train.distributed import ParallelNet
+from flare_train.ema import average_of
+from flare_train.optimizers import Plateau, build_optimizer
+from flare_train.precision import build_scaler, refuse_broken_gradient
 from flare_train.randomness import stream_seed
+from flare_train.start_weights import load_start_weights
 
-__all__ = ["TrainState", "build_state", "train_step"]
+__all__ = ["TrainState", "build_state"]
 
 
 @dataclass
@@ -29,120 +28,79 @@ class TrainState:
     net : UNet
         On the device of the run.
     optimizer : torch.optim.Optimizer
+    parallel : ParallelNet
+        The net as a training step calls it.
+    average : UNet or None
+        Running average of the weights, with ``config.ema_decay``.
+    scaler : torch.amp.GradScaler or None
+        Scale of the loss, in float16.
     iteration : int
         Updates made so far.
     epoch_losses : list of float
         Losses of the epoch that is not closed yet. Not empty right after its last iteration: then
         validation and records of the epoch are still to be done.
+    plateau : Plateau
+        What the schedule ``plateau`` knows of the closed epochs.
+    best_score : float or None
+        Highest score of a validation so far.
     """
 
     net: UNet
     optimizer: torch.optim.Optimizer
+    parallel: ParallelNet
+    average: UNet | None = None
+    scaler: torch.amp.GradScaler | None = None
     iteration: int = 0
     epoch_losses: list[float] = field(default_factory=list)
+    plateau: Plateau = field(default_factory=Plateau)
+    best_score: float | None = None
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.net.parameters()).device
 
+    @property
+    def judged(self) -> UNet:
+        """The net that is validated and exported: the average if there is one."""
+        return self.net if self.average is None else self.average
 
-def build_state(config: TrainConfig, *, device: torch.device | str = "cpu") -> TrainState:
-    """Return the state before the first update; the weights depend on ``config.seed`` alone.
+
+def build_state(
+    config: TrainConfig, *, device: torch.device | str = "cpu", resumes: bool = False
+) -> TrainState:
+    """Return the state before the first update.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The weights depend on ``config.seed`` and ``config.start`` alone.
+    device : torch.device or str, optional
+        Where the net goes.
+    resumes : bool, optional
+        A checkpoint follows: ``config.start`` is not read.
 
     Raises
     ------
     ValueError
-        If the gradient could not be trusted: see Notes.
-
-    Notes
-    -----
-    On a CPU in bfloat16, torch 2.13 (oneDNN) fills the weight gradient of a 3 x 3 x 3 convolution
-    over exactly two slices with whatever memory held before, infinity included. Such settings are
-    refused.
+        If the gradient could not be trusted, or ``config.start`` does not fit the net.
     """
-    _refuse_broken_gradient(config, torch.device(device))
+    place = torch.device(device)
+    refuse_broken_gradient(config, place)
     generator = torch.Generator().manual_seed(stream_seed(config.seed, "weights"))
-    net = build_net(config.net, generator=generator).to(device)
-    if torch.device(device).type == "cpu":
+    net = build_net(config.net, generator=generator)
+    if config.start is not None and not resumes:
+        load_start_weights(net, config.start, strip_heads=config.strip_heads)
+    net = net.to(place)
+    if place.type == "cpu":
         # A training step takes 0.75 of the time of the default order (measured on AVX-512).
         for weight in net.parameters():
             if weight.ndim == 5:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
-    return TrainState(net=net, optimizer=build_optimizer(net.parameters(), config.optimizer))
-
-
-def _refuse_broken_gradient(config: TrainConfig, device: torch.device) -> None:
-    if device.type != "cpu" or config.precision != "bfloat16":
-        return
-    slices = config.patch[0]
-    for stride, kernel in zip(config.net.strides, config.net.kernels, strict=True):
-        slices //= stride[0]
-        if slices == 2 and kernel[0] > 1:
-            raise ValueError(
-                f"patch {config.patch} leaves two slices at a stage of the net, whose gradient is "
-                "wrong in bfloat16 on a CPU; use precision = 'float32' or twice the slices"
-            )
-
-
-def train_step(
-    state: TrainState,
-    batch: Batch,
-    config: TrainConfig,
-    *,
-    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
-) -> float:
-    """Augment a batch, update the weights once and count the iteration.
-
-    Returns
-    -------
-    float
-        The loss before the update.
-
-    Raises
-    ------
-    DivergedError
-        If the loss is not finite. Weights and optimizer are then those before the step.
-    """
-    device = state.device
-    parameters = draw_parameters(
-        config.augment,
-        seed=config.seed,
-        iteration=state.iteration,
-        batch=len(batch.case_ids),
-        patch=config.patch,
-        channels=config.net.in_channels,
+    return TrainState(
+        net=net,
+        optimizer=build_optimizer(net.parameters(), config.optimizer),
+        parallel=ParallelNet(net),
+        average=average_of(net) if config.ema_decay else None,
+        scaler=build_scaler(config, place),
     )
-    maps = [batch.targets] if batch.origins is None else [batch.targets, batch.origins]
-    images, moved = augment(
-        batch.images.to(device),
-        torch.stack(maps, 1).to(device),
-        parameters,
-        patch=config.patch,
-        spacing_mm=spacing_mm,
-    )
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.iteration)
-    state.net.train()
-    state.optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        logits = state.net.forward_all(images)
-    loss = segmentation_loss(
-        logits,
-        moved[:, 0],
-        batch.annotated,
-        config.loss,
-        classes=config.classes,
-        origins=None if batch.origins is None else moved[:, 1],
-    )
-    value = float(loss.item())
-    if not math.isfinite(value):
-        raise DivergedError(state.iteration, value, batch.case_ids)
-    torch.autograd.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(state.net.parameters(), config.optimizer.clip_norm)
-    if not math.isfinite(norm.item()):
-        raise DivergedError(state.iteration, norm.item(), batch.case_ids, quantity="gradient")
-    state.optimizer.step()
-    state.iteration += 1
-    state.epoch_losses.append(value)
-    return value

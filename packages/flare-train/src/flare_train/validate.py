@@ -14,9 +14,12 @@ from torch import Tensor
 from flare_nets.unet import UNet
 from flare_train.batches import channel_of_label
 from flare_train.config import TrainConfig
-from flare_train.store import StoredCase
+from flare_train.decision import decide
+from flare_train.distributed import ALONE, World
+from flare_train.precision import autocast
+from flare_train.stored_case import IGNORED, StoredCase
 
-__all__ = ["predict_channels", "validate"]
+__all__ = ["predict_classes", "validate"]
 
 
 def validate(
@@ -25,6 +28,7 @@ def validate(
     config: TrainConfig,
     *,
     should_stop: Callable[[], bool] = lambda: False,
+    world: World = ALONE,
 ) -> dict[int, float | None] | None:
     """Score a net on whole cases.
 
@@ -38,38 +42,63 @@ def validate(
         Classes, patch and precision.
     should_stop : callable, optional
         Asked before every case.
+    world : World, optional
+        The processes that share the cases; each gets the scores of all.
 
     Returns
     -------
     dict of int to float or None, or None
         By label id the Dice, averaged over the cases that annotate the label and where it occurs or
-        was predicted; None where there is no such case. None in place of the dict when stopped.
+        was predicted; None where there is no such case. None in place of the dict when stopped, in
+        whichever process.
 
     Notes
     -----
-    What a case does not annotate enters no score, neither as missed nor as wrongly found.
+    What a case does not annotate enters no score, neither as missed nor as wrongly found. Voxels
+    that nobody states anything about (255) count nowhere.
     """
+    found = world.gather(_score_cases(net, cases[world.rank :: world.size], config, should_stop))
+    scores: dict[int, list[float]] = {label: [] for label in config.classes[1:]}
+    for part in found:
+        if part is None:
+            return None
+        for label, values in part.items():
+            scores[label] += values
+    # Sorted: the mean does not depend on how many processes shared the cases.
+    return {
+        label: float(np.mean(sorted(values))) if values else None
+        for label, values in scores.items()
+    }
+
+
+def _score_cases(
+    net: UNet,
+    cases: Sequence[StoredCase],
+    config: TrainConfig,
+    should_stop: Callable[[], bool],
+) -> dict[int, list[float]] | None:
     table = channel_of_label(config.classes)
     scores: dict[int, list[float]] = {label: [] for label in config.classes[1:]}
     for case in cases:
         if should_stop():
             return None
-        prediction = predict_channels(net, np.asarray(case.image[:], np.float32), config)
+        prediction = predict_classes(net, np.asarray(case.image[:], np.float32), config)
         reference = table[case.labels[:]]
+        stated = reference != IGNORED
         for channel, label in enumerate(config.classes[1:], start=1):
             if label not in case.annotated:
                 continue
-            predicted, present = prediction == channel, reference == channel
+            predicted, present = (prediction == channel) & stated, reference == channel
             size = int(predicted.sum()) + int(present.sum())
             if size:
                 scores[label].append(2 * int((predicted & present).sum()) / size)
-    return {label: float(np.mean(values)) if values else None for label, values in scores.items()}
+    return scores
 
 
-def predict_channels(
+def predict_classes(
     net: UNet, image: NDArray[np.float32], config: TrainConfig
 ) -> NDArray[np.uint8]:
-    """Return the most likely channel of every voxel of a prepared image.
+    """Return the class of every voxel of a prepared image, by the head of ``config.loss``.
 
     Parameters
     ----------
@@ -81,6 +110,7 @@ def predict_channels(
     Returns
     -------
     (z, y, x) uint8 array
+        Index into ``config.classes``.
 
     Notes
     -----
@@ -96,7 +126,7 @@ def predict_channels(
     grid = [
         _starts(size, length) for size, length in zip(padded.shape[1:], config.patch, strict=True)
     ]
-    total = torch.zeros((len(config.classes), *padded.shape[1:]), device=device)
+    total = torch.zeros((config.net.out_channels, *padded.shape[1:]), device=device)
     count = torch.zeros(padded.shape[1:], device=device)
     for start in itertools.product(*grid):
         window = tuple(
@@ -104,18 +134,18 @@ def predict_channels(
         )
         total[(slice(None), *window)] += _logits(net, padded[(slice(None), *window)], config)
         count[window] += 1
-    channels = (total / count).argmax(0).to(torch.uint8).cpu().numpy()
+    chosen = decide(total / count, config.loss, classes=config.classes).cpu().numpy()
     inside = tuple(
         slice(before, before + size) for (before, _), size in zip(pads, shape, strict=True)
     )
-    result: NDArray[np.uint8] = channels[inside]
+    result: NDArray[np.uint8] = chosen[inside]
     return result
 
 
 @torch.inference_mode()
 def _logits(net: UNet, window: Tensor, config: TrainConfig) -> Tensor:
     device = next(net.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+    with autocast(config, device):
         logits: Tensor = net(window[None].to(device))[0]
     return logits.float()
 
