@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flare_train.augment_config import PRESETS, AugmentConfig
+from flare_train.augment_config import AugmentConfig
+from flare_train.augment_presets import PRESETS
 
 SIZES = st.tuples(*[st.integers(1, 200)] * 3)
 

@@ -7,11 +7,12 @@ import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
+from flare_train.augment_presets import PRESETS
 from flare_train.settings import Range, require, require_range, require_share
 
-__all__ = ["PRESETS", "AugmentConfig"]
+__all__ = ["AugmentConfig"]
 
 Size = tuple[int, int, int]
 Spacing = tuple[float, float, float]
@@ -108,7 +109,10 @@ class AugmentConfig:
         require_range("augment.elastic_sigma_voxels", self.elastic_sigma_voxels, low=1.0)
         require_range("augment.low_resolution", self.low_resolution, low=0.01)
         require(
-            self.low_resolution[1] <= 1, "augment.low_resolution", "end at 1 or below", self.low_resolution
+            self.low_resolution[1] <= 1,
+            "augment.low_resolution",
+            "end at 1 or below",
+            self.low_resolution,
         )
         require_range("augment.shift", self.shift)
         angles = (*self.rotation_degrees, self.in_plane_degrees)
@@ -231,34 +235,3 @@ class AugmentConfig:
 def _turned(along: float, across: float, angle: float) -> float:
     """How far the corner (along, across) reaches along its first axis when turned."""
     return max(along, along * math.cos(angle) + across * math.sin(angle))
-
-
-_SPATIAL: dict[str, Any] = {
-    "rotation_p": 0.2,
-    "rotation_degrees": (30.0, 30.0, 30.0),
-    "in_plane_degrees": 180.0,
-    "scale_p": 0.2,
-    "scale": (0.7, 1.4),
-}
-_ELASTIC: dict[str, Any] = {"elastic_p": 0.2, "elastic_rms_voxels": (0.0, 3.0)}
-_BRIGHTNESS: dict[str, Any] = {"brightness_p": 0.15, "brightness": (0.75, 1.25)}
-_CONTRAST: dict[str, Any] = {"contrast_p": 0.15, "contrast": (0.75, 1.25)}
-_GAMMA: dict[str, Any] = {"gamma_p": 0.3, "gamma": (0.7, 1.5), "gamma_inverted_p": 0.1}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "light": {**_SPATIAL, **_ELASTIC, **_BRIGHTNESS, **_GAMMA},
-    "swift": {**_SPATIAL, **_ELASTIC, **_BRIGHTNESS, **_CONTRAST, **_GAMMA},
-    "nnunet": {
-        **_SPATIAL,
-        **_BRIGHTNESS,
-        **_CONTRAST,
-        **_GAMMA,
-        "mirror_axes": (0, 1, 2),
-        "noise_p": 0.1,
-        "noise_deviation": (0.0, 0.1),
-        "blur_p": 0.2,
-        "low_resolution_p": 0.25,
-        "low_resolution": (0.5, 1.0),
-    },
-}

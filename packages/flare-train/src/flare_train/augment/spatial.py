@@ -199,7 +199,7 @@ def _grid(points: Sequence[Tensor], source: Sequence[int]) -> Tensor:
 
 
 def _nearest(points: Sequence[Tensor], source: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return the flat index of the voxel nearest to each point, and whether there is one, (1, n)."""
+    """Return for each point the flat index of its nearest voxel, and whether it has one, (1, n)."""
     flat = torch.zeros_like(points[0], dtype=torch.int64)
     inside = torch.ones_like(points[0], dtype=torch.bool)
     for point, length in zip(points, source, strict=True):
