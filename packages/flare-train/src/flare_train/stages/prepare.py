@@ -85,6 +85,10 @@ def _cases_of(source: LabelSource, dataset: Dataset, work: StageWork) -> Iterato
                 origins = label.parent.with_name("provenanceTr") / label.name
         elif result.kind == "predict":
             label, annotated, ignore = result.folder / LABELS / f"{case.id}.nii.gz", shows, None
+        elif source.map == "reference":
+            label, annotated = case.reference, frozenset(dataset.table.ids)
+        elif source.map != "own":
+            label, annotated, ignore = case.pseudo_labels.get(source.map), shows, None
         if label is None or not label.is_file():
             continue
         if annotated is None:

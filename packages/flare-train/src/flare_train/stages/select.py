@@ -32,6 +32,8 @@ def run(work: StageWork) -> dict[str, Any]:
     candidates = {case.id: case for case in dataset.train if _fits(case, settings)}
     figures: dict[str, float | None] = {}
     chosen = sorted(candidates)
+    if settings.by == "labels" and settings.first:
+        chosen = chosen[: settings.first]
     if settings.by == "agreement":
         scores = case_scores(dataset, by="agreement", jobs=work.jobs)
         figures = _figures(scores, set(candidates))

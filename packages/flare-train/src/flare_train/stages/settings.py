@@ -74,6 +74,8 @@ class SelectSettings:
         Classes that the label map must show.
     organs, least_organs : tuple of int, int
         How many of these classes K must hold at least.
+    first : int
+        Of ``labels``: so many of the cases, in the order of their ids; 0 all.
     threshold, first_labeled, first_unlabeled : float, int, int
         Of ``agreement``.
     rounds, drop : tuple of str, int
@@ -89,6 +91,7 @@ class SelectSettings:
     shown: tuple[int, ...] = ()
     organs: tuple[int, ...] = ()
     least_organs: int = 0
+    first: int = 0
     threshold: float = 0.85
     first_labeled: int = 200
     first_unlabeled: int = 100
@@ -100,6 +103,7 @@ class SelectSettings:
         require(self.by in known, "by", f"be one of {', '.join(known)}", self.by)
         choices = ("any", "yes", "no")
         require(self.labeled in choices, "labeled", "be 'any', 'yes' or 'no'", self.labeled)
+        require(self.first >= 0, "first", "be >= 0", self.first)
         enough = self.by != "stability" or len(self.rounds) >= 2
         require(enough, "rounds", "name two prediction stages or more", self.rounds)
 
@@ -139,12 +143,17 @@ class LabelSource:
     cases : str
         A selection's stage; without one all cases that the source has.
     shows : tuple of int
-        Of a prediction: classes that it shows wherever they are. A dataset and a fusion have K.
+        Of a prediction or a pseudo-label set: classes that it shows wherever they are. A dataset
+        and a fusion have K.
+    map : str
+        Of a dataset: ``"own"`` labels, the ``"reference"`` that shows every class, or the name of a
+        pseudo-label set.
     """
 
     source: str
     cases: str = ""
     shows: tuple[int, ...] = ()
+    map: str = "own"
 
 
 @dataclass(frozen=True, kw_only=True)
