@@ -47,13 +47,25 @@ def test_starts_run_with_z_outermost():
 
 
 def test_plan_round_trip_and_refusals():
-    plan = WindowPlan(patch=(8, 16, 16), step=0.75, mirror_axes=(0, 2))
+    plan = WindowPlan(
+        patch=(8, 16, 16),
+        step=0.75,
+        mirror_axes=(0, 2),
+        layout="flare22",
+        skip_below=5,
+        tube_labels=(2,),
+        face_above=1,
+    )
     assert WindowPlan.from_dict(plan.to_dict()) == plan
+    first_format = {"patch": [8, 16, 16], "step": 0.5, "mirror_axes": []}
+    assert WindowPlan.from_dict(first_format) == WindowPlan(patch=(8, 16, 16))
     for fields, message in (
         ({"patch": (0, 4, 4)}, "patch must be three positive"),
         ({"patch": (4, 4, 4), "step": 0.0}, "step must be in"),
         ({"patch": (4, 4, 4), "mirror_axes": (3,)}, "mirror_axes"),
         ({"patch": (4, 4, 4), "mirror_axes": (1, 1)}, "mirror_axes"),
+        ({"patch": (4, 4, 4), "layout": "ring"}, "layout must be grid or flare22, got 'ring'"),
+        ({"patch": (4, 4, 4), "skip_below": -1}, "at least 0, got -1 and 10"),
     ):
         with pytest.raises(ValueError, match=message):
             WindowPlan(**fields)

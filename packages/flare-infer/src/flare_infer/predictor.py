@@ -183,6 +183,7 @@ class Predictor:
                 mirror=mirror,
                 device=self.device,
                 on_window=on_window,
+                head=spec.head,
             )
         del prepared
         with _timed(spent, "decide"):

@@ -6,7 +6,7 @@ quotient. ``fast`` sums in float32 with weights that are an outer product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import combinations
 from typing import Any
@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flare_infer.model import Mode
+from flare_infer.flare22 import Start, flare22_windows
+from flare_infer.heads import Head
+from flare_infer.spec import Mode
 from flare_infer.windows import WindowPlan, gaussian_profiles, gaussian_weights
 
 __all__ = ["Net", "ensemble_logits", "sliding_window"]
@@ -34,6 +36,7 @@ def ensemble_logits(
     mirror: bool = False,
     device: torch.device | str = "cpu",
     on_window: Callable[[], None] | None = None,
+    head: Head | None = None,
 ) -> NDArray[Any]:
     """Return the mean logits of all members of an ensemble.
 
@@ -52,6 +55,8 @@ def ensemble_logits(
         Where the nets are.
     on_window : callable, optional
         Called after each window, for progress and cancelling (by raising).
+    head : Head, optional
+        How logits become labels; the layout ``flare22`` needs it.
 
     Returns
     -------
@@ -67,7 +72,14 @@ def ensemble_logits(
     total: Tensor | None = None
     for net in nets:
         logits = sliding_window(
-            net, data, windows, mode=mode, mirror=mirror, device=device, on_window=on_window
+            net,
+            data,
+            windows,
+            mode=mode,
+            mirror=mirror,
+            device=device,
+            on_window=on_window,
+            head=head,
         )
         total = logits if total is None else total.add_(logits)
     if total is None:
@@ -88,6 +100,7 @@ def sliding_window(
     mirror: bool = False,
     device: torch.device | str = "cpu",
     on_window: Callable[[], None] | None = None,
+    head: Head | None = None,
 ) -> Tensor:
     """Return the logits of one net over data that is at least one window large.
 
@@ -103,32 +116,61 @@ def sliding_window(
     ------
     RuntimeError
         If float16 sums overflow in exact mode.
+    ValueError
+        If the layout needs a head and there is none.
     """
     device = torch.device(device)
-    shape = data.shape[1:]
+    mirror_axes = windows.mirror_axes if mirror else ()
+
+    def predict(start: Start) -> Tensor:
+        place = tuple(slice(k, k + n) for k, n in zip(start, windows.patch, strict=True))
+        window = data[(slice(None), *place)][None].contiguous().to(device)
+        prediction = _mirrored(net, window, mirror_axes)[0].to("cpu")
+        if on_window is not None:
+            on_window()
+        return prediction
+
     dtype = torch.float16 if mode == "exact" else torch.float32
     weights = torch.from_numpy(_weights(windows, mode))
-    mirror_axes = windows.mirror_axes if mirror else ()
     logits: Tensor | None = None
-    norm = torch.zeros(shape, dtype=dtype)
+    norm = torch.zeros(data.shape[1:], dtype=dtype)
     with torch.inference_mode(), _precision(device):
-        for start in windows.starts(shape):
+        for start, prediction in _predictions(windows, data.shape[1:], predict, head):
             place = tuple(slice(k, k + n) for k, n in zip(start, windows.patch, strict=True))
-            window = data[(slice(None), *place)][None].contiguous().to(device)
-            prediction = _mirrored(net, window, mirror_axes)[0].to("cpu")
             if logits is None:
-                logits = torch.zeros((prediction.shape[0], *shape), dtype=dtype)
+                logits = torch.zeros((prediction.shape[0], *norm.shape), dtype=dtype)
             prediction = prediction * weights
             logits[(slice(None), *place)] += prediction
             norm[place] += weights
-            if on_window is not None:
-                on_window()
-        assert logits is not None, "a plan has at least one window"
+        if windows.layout == "flare22":
+            # Where no window counted, the logits are 0: background, whatever the head.
+            norm[norm == 0] = 1
+        if logits is None:
+            assert head is not None, "a grid has at least one window"
+            logits = torch.zeros((len(head.labels), *norm.shape), dtype=dtype)
         logits /= norm
     # A sum beyond float16 shows as infinity; in float32 it cannot happen with finite weights.
     if mode == "exact" and bool(torch.isinf(logits).any()):
         raise RuntimeError("float16 sums overflowed in exact mode: run this model in fast mode")
     return logits
+
+
+def _predictions(
+    windows: WindowPlan,
+    shape: Sequence[int],
+    predict: Callable[[Start], Tensor],
+    head: Head | None,
+) -> Iterator[tuple[Start, Tensor]]:
+    """Yield the windows that count, with their predictions, in the order of the sums."""
+    if windows.layout == "grid":
+        return ((start, predict(start)) for start in windows.starts(shape))
+    if head is None:
+        raise ValueError("head must be given: the layout flare22 looks at the labels of windows")
+
+    def decide(prediction: Tensor) -> NDArray[Any]:
+        return head.decide(prediction.float().numpy())
+
+    return flare22_windows(windows, shape, predict=predict, decide=decide)
 
 
 def _weights(windows: WindowPlan, mode: Mode) -> NDArray[Any]:
