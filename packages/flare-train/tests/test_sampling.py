@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flare_train.sampling import cut_patch, draw_places, forced_samples, place_patch
+from flare_train.sampling import draw_places, forced_samples, place_patch
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,17 @@ def test_patch_covers_or_lies_inside(shape, patch, seed, centered):
         assert all(f <= c < f + n for f, c, n in zip(start, center, patch, strict=True))
 
 
-@settings(max_examples=60)
-@given(sizes, sizes, st.tuples(*[st.integers(-4, 4)] * 3))
-def test_cut_equals_cutting_from_a_padded_copy(shape, patch, start):
-    array = np.arange(1, 1 + int(np.prod(shape))).reshape(1, *shape)
-    margin = 16
-    padded = np.pad(array, [(0, 0)] + [(margin, margin)] * 3, constant_values=-7)
-    begin = [margin + first for first in start]
-    window = tuple(slice(b, b + n) for b, n in zip(begin, patch, strict=True))
-    overlap = all(f < n and f + p > 0 for f, p, n in zip(start, patch, shape, strict=True))
-    if overlap:
-        got = cut_patch(array, start, patch, fill=-7)
-        np.testing.assert_array_equal(got, padded[(slice(None), *window)])
+def test_places_avoid_what_nobody_states_anything_about():
+    sparse = FakeCase(
+        "a", (10, 12, 14), frozenset({1}), {1: np.array([(0, 0, 0)])}, np.array([(9, 0, 0)])
+    )
+    for iteration in range(20):
+        anywhere, forced = draw([sparse], iteration=iteration)
+        assert (anywhere.forced, anywhere.start) == (None, (6, 0, 0))
+        assert (forced.forced, forced.start) == (1, (0, 0, 0))
+
+
+def test_case_that_nobody_states_anything_about_is_drawn_evenly():
+    empty = FakeCase("a", (10, 12, 14), frozenset(), {}, np.zeros((0, 3), int))
+    starts = {draw([empty], iteration=i)[0].start[0] for i in range(200)}
+    assert starts == set(range(7))

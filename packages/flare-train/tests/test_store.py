@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from flare_train.errors import TrainingDataError
-from flare_train.sampling import cut_patch
 from flare_train.store import StoredCase, read_stored_case, stored_key, write_stored_case
 
 
@@ -37,14 +36,47 @@ def test_round_trip(tmp_path, in_memory, make_case):
         np.testing.assert_array_equal(read.locations(label), case.locations(label))
 
 
-def test_patches_from_file_equal_patches_from_memory(tmp_path, make_case):
-    case = make_case(1)
+def test_origins_and_unstated_voxels_round_trip(tmp_path):
+    labels = np.zeros((4, 5, 6), np.uint8)
+    labels[0], labels[1] = 255, 1
+    origins = (labels == 1).astype(np.uint8) * 5
+    case = arrays(labels=labels, origins=origins)
     write_stored_case(tmp_path, case)
-    mapped = read_stored_case(tmp_path, case.id, in_memory=False)
-    start, patch = (-2, 3, 5), (8, 9, 12)
-    np.testing.assert_array_equal(
-        cut_patch(mapped.image, start, patch), cut_patch(case.image, start, patch)
-    )
+    for in_memory in (True, False):
+        read = read_stored_case(tmp_path, "a", in_memory=in_memory)
+        np.testing.assert_array_equal(read.origins[:], origins)
+        np.testing.assert_array_equal(read.labels[:], labels)
+        assert read.present == {1}
+        assert len(read.stated) == 3 * 30
+        assert (labels[tuple(read.stated.T)] != 255).all()
+        np.testing.assert_array_equal(read.stated, case.stated)
+
+
+def test_case_without_origins_after_one_with_them(tmp_path):
+    origins = np.zeros((4, 5, 6), np.uint8)
+    write_stored_case(tmp_path, arrays(origins=origins))
+    write_stored_case(tmp_path, arrays())
+    assert read_stored_case(tmp_path, "a").origins is None
+
+
+def test_large_arrays_are_read_in_pieces(tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((2, 40, 150, 130)).astype(np.float32)
+    labels = rng.integers(0, 3, (40, 150, 130))
+    write_stored_case(tmp_path, arrays(image=image, labels=labels))
+    read = read_stored_case(tmp_path, "a", in_memory=False)
+    assert (read.image.chunks, read.image.blocks) == ((1, 32, 128, 128), (1, 8, 32, 64))
+    box = np.s_[:, 30:40, 100:150, 5:77]
+    np.testing.assert_array_equal(read.image[box], image[box].astype(np.float16))
+    np.testing.assert_array_equal(read.labels[box[1:]], labels[box[1:]])
+
+
+def test_values_beyond_half_precision_are_clipped():
+    image = np.zeros((1, 4, 5, 6))
+    image[0, 0, 0, :2] = 1e9, -1e9
+    given = image.copy()
+    assert arrays(image=image).image[0, 0, 0, :2].tolist() == [65504.0, -65504.0]
+    np.testing.assert_array_equal(image, given)
 
 
 def test_voxels_are_where_the_labels_are(make_case):
@@ -65,8 +97,10 @@ def test_large_labels_are_sampled_the_same_every_time():
 
 
 def test_case_without_labels_round_trips(tmp_path):
-    write_stored_case(tmp_path, arrays())
-    assert read_stored_case(tmp_path, "a").present == frozenset()
+    write_stored_case(tmp_path, arrays(labels=None, annotated=frozenset()))
+    read = read_stored_case(tmp_path, "a")
+    assert (read.present, read.annotated, read.stated) == (frozenset(), frozenset(), None)
+    assert (read.labels.shape, read.labels.max()) == ((4, 5, 6), 0)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +109,11 @@ def test_case_without_labels_round_trips(tmp_path):
         ({"labels": np.zeros((4, 5, 7), np.uint8)}, "on the grid of the labels"),
         ({"image": np.full((1, 4, 5, 6), np.nan, np.float32)}, "found 120 NaN or infinite"),
         ({"labels": np.full((4, 5, 6), 300)}, r"label ids must lie in 0\.\.255, found 300 to 300"),
+        ({"origins": np.full((4, 5, 6), -1)}, r"codes of origin must lie in 0\.\.255, found -1"),
+        ({"origins": np.zeros((4, 5, 7))}, "origins must lie on the grid of the labels"),
+        ({"labels": None}, r"an unlabeled case annotates nothing, got K \[1\]"),
     ],
-    ids=["grids", "nan", "labels"],
+    ids=["grids", "nan", "labels", "codes", "origins", "unlabeled"],
 )
 def test_bad_arrays_name_the_case(changes, message):
     with pytest.raises(TrainingDataError, match=f"^a: .*{message}"):
@@ -104,7 +141,7 @@ def test_a_broken_rewrite_leaves_no_case_rather_than_a_mixed_one(tmp_path, monke
 
     written = []
 
-    def fail_at_the_second(path, array):
+    def fail_at_the_second(path, kind, array):
         written.append(path)
         if len(written) == 2:
             raise OSError(28, "No space left on device")

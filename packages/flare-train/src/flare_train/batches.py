@@ -13,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flare_fusion.rules import Origin
+from flare_train.augment import draw_parameters
 from flare_train.config import TrainConfig
-from flare_train.sampling import cut_patch, draw_places
+from flare_train.patch_reader import PatchReader
+from flare_train.sampling import draw_places
 from flare_train.stored_case import IGNORED, StoredCase
 
 __all__ = ["Batch", "build_batch", "channel_of_label", "iterate_batches", "rank_samples"]
+
+Size = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -102,16 +105,23 @@ def build_batch(
     cases : sequence of StoredCase
         The training cases, always in the same order.
     config : TrainConfig
-        Patch, batch, sampling and seed.
+        Patch, batch, sampling, augmentation and seed.
     iteration : int
         Counted from 0. Equal arguments give an equal batch.
     rank, world : int, optional
         Number of this process and of all. The places of the whole batch are drawn in every process
         and each reads its `rank_samples`, so all together see what one process would.
 
+    Returns
+    -------
+    Batch
+        Of ``config.patch``; of the larger ``config.augment.source_patch`` around it, where the
+        augmentation of this iteration rotates, scales or deforms a sample. It lies on the device
+        that keeps the images of a case (see `flare_train.caches`), else on the CPU.
+
     Notes
     -----
-    Where a case is smaller than the patch, image and label are padded with 0, as at inference.
+    Beyond the border of a case, image and label are 0, as at inference.
     """
     places = draw_places(
         cases,
@@ -121,45 +131,50 @@ def build_batch(
         seed=config.seed,
         iteration=iteration,
     )
-    own = [places[sample] for sample in rank_samples(config.batch, rank=rank, world=world)]
+    samples = rank_samples(config.batch, rank=rank, world=world)
+    own = [places[sample] for sample in samples]
     chosen = [cases[place.case] for place in own]
-    table = channel_of_label(config.classes)
-    images = [
-        cut_patch(case.image, place.start, config.patch)
-        for case, place in zip(chosen, own, strict=True)
-    ]
-    labels = [
-        cut_patch(case.labels, place.start, config.patch)
-        for case, place in zip(chosen, own, strict=True)
-    ]
-    annotated = [
-        [label == 0 or label in case.annotated for label in config.classes] for case in chosen
-    ]
+    moves = draw_parameters(
+        config.augment,
+        seed=config.seed,
+        iteration=iteration,
+        batch=len(own),
+        patch=config.patch,
+        first=samples.start,
+    ).spatial.any()
+    size = config.patch
+    if moves:
+        size = config.augment.source_patch(config.patch, chosen[0].spacing_mm)
+    reader = PatchReader(chosen, [_around(place.start, config.patch, size) for place in own], size)
+    labels = reader.read("labels")
     origins = None
-    if any(case.origins is not None for case in chosen):
-        origins = [
-            _origins(case, place.start, config.patch, patch_labels)
-            for case, place, patch_labels in zip(chosen, own, labels, strict=True)
-        ]
+    if config.loss.origin_weights is not None:
+        origins = reader.read_origins(labels)
     return Batch(
-        images=torch.from_numpy(np.stack(images).astype(np.float32)),
-        targets=torch.from_numpy(table[np.stack(labels)]),
-        annotated=torch.tensor(annotated),
+        images=reader.read("image", torch.float32),
+        targets=_indices(labels, config.classes),
+        annotated=torch.tensor(
+            [[label == 0 or label in case.annotated for label in config.classes] for case in chosen]
+        ),
         case_ids=tuple(case.id for case in chosen),
-        origins=None if origins is None else torch.from_numpy(np.stack(origins)),
+        origins=origins,
     )
 
 
-def _origins(
-    case: StoredCase,
-    start: tuple[int, int, int],
-    patch: tuple[int, int, int],
-    labels: NDArray[np.uint8],
-) -> NDArray[np.uint8]:
-    if case.origins is None:
-        labeled = (labels != 0) & (labels != IGNORED)
-        return np.where(labeled, Origin.GROUND_TRUTH, Origin.BACKGROUND).astype(np.uint8)
-    return cut_patch(case.origins, start, patch)
+def _around(start: Size, patch: Size, size: Size) -> Size:
+    z, y, x = (
+        first - (large - small) // 2 for first, small, large in zip(start, patch, size, strict=True)
+    )
+    return z, y, x
+
+
+def _indices(labels: Tensor, classes: tuple[int, ...]) -> Tensor:
+    table = channel_of_label(classes)
+    if labels.device.type != "cpu":
+        return torch.from_numpy(table.copy()).to(labels.device)[labels.int()]
+    # A third of the time of indexing an array (0.4 ms for 32 x 128 x 192).
+    found = bytearray(labels.numpy().data).translate(table.tobytes())
+    return torch.frombuffer(found, dtype=torch.uint8).view(labels.shape)
 
 
 def iterate_batches(

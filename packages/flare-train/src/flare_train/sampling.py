@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from flare_train.randomness import stream
 
-__all__ = ["PatchPlace", "cut_patch", "draw_places", "forced_samples", "place_patch"]
+__all__ = ["PatchPlace", "draw_places", "forced_samples", "place_patch"]
 
 
 class Case(Protocol):
@@ -110,33 +110,6 @@ def place_patch(
     return z, y, x
 
 
-def cut_patch(
-    array: Any, start: Sequence[int], patch: Sequence[int], *, fill: float = 0
-) -> NDArray[Any]:
-    """Return a patch of the last three axes; what lies outside the array is filled.
-
-    Examples
-    --------
-    >>> cut_patch(np.arange(3).reshape(1, 1, 3), (0, 0, -1), (1, 1, 5), fill=9).ravel().tolist()
-    [9, 0, 1, 2, 9]
-    """
-    shape = array.shape[-3:]
-    begin = [max(first, 0) for first in start]
-    end = [
-        min(first + length, size) for first, length, size in zip(start, patch, shape, strict=True)
-    ]
-    inside: NDArray[Any] = np.asarray(array[(..., *_slices(begin, end))])
-    if inside.shape[-3:] == tuple(patch):
-        return inside
-    result: NDArray[Any] = np.full((*array.shape[:-3], *patch), fill, inside.dtype)
-    target: Any = _slices(
-        [low - first for low, first in zip(begin, start, strict=True)],
-        [high - first for high, first in zip(end, start, strict=True)],
-    )
-    result[(..., *target)] = inside
-    return result
-
-
 def draw_places(
     cases: Sequence[Case],
     *,
@@ -201,7 +174,3 @@ def _foreground_voxel(
 
 def _one_of(voxels: NDArray[np.integer[Any]], rng: np.random.Generator) -> tuple[int, ...]:
     return tuple(int(index) for index in voxels[int(rng.integers(len(voxels)))])
-
-
-def _slices(begin: Sequence[int], end: Sequence[int]) -> tuple[slice, ...]:
-    return tuple(slice(low, high) for low, high in zip(begin, end, strict=True))

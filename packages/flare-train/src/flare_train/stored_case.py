@@ -138,10 +138,13 @@ class StoredCase:
                 f"{id}: origins must lie on the grid of the labels, got shapes {codes.shape} and "
                 f"{small.shape}; take the provenance that was written with these labels"
             )
+        half = np.empty(image.shape, np.float16)
+        # Beyond the range of float16 lies no intensity that a normalized image can have. Converted
+        # piece by piece, without a copy in the type of the input.
+        np.clip(image, -_LARGEST_HALF, _LARGEST_HALF, out=half, casting="same_kind")
         return cls(
             id=id,
-            # Beyond the range of float16 lies no intensity that a normalized image can have.
-            image=np.clip(image, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16),
+            image=half,
             labels=small,
             spacing_mm=spacing_mm,
             annotated=annotated,
