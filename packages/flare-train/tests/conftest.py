@@ -4,9 +4,16 @@ import json
 import numpy as np
 import pytest
 
+from flare_io.intensity import Intensity
+from flare_io.preprocessing import Preprocessing
 from flare_nets.config import NetConfig
-from flare_train.config import AugmentConfig, OptimizerConfig, ScheduleConfig, TrainConfig
-from flare_train.demo.scales import demo_config, demo_scale
+from flare_train.config import (
+    AugmentConfig,
+    LossConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from flare_train.randomness import stream
 from flare_train.run import RunConfig
 from flare_train.store import StoredCase
@@ -97,22 +104,32 @@ def phantom_folder(tmp_path_factory):
 
 
 def _run_config(**changes) -> RunConfig:
-    config = demo_config(demo_scale("unit"), seed=0)
-    train = dataclasses.replace(
-        config.train,
-        net=dataclasses.replace(
-            config.train.net,
-            features=(4, 8),
-            kernels=((3, 3, 3),) * 2,
-            strides=((1, 1, 1), (2, 2, 2)),
-            convs=(1, 1),
-            decoder_convs=(1,),
-        ),
+    """Return a short run on the phantom preset `unit`, all of whose classes are trained."""
+    intensity = Intensity(scheme="ct", mean=-160.0, std=100.0, low=-160.0, high=240.0)
+    train = TrainConfig(
+        net=dataclasses.replace(NET, out_channels=6),
+        classes=(0, 1, 2, 3, 11, 14),
+        patch=(12, 24, 24),
         epochs=40,
         iterations_per_epoch=5,
-        precision="float32",
+        validate_every=4,
+        checkpoint_every=2,
+        optimizer=OptimizerConfig(kind="adamw", learning_rate=5e-3, weight_decay=1e-2),
+        schedule=ScheduleConfig(unit="iteration"),
+        loss=LossConfig(batch_dice=True, partial="naive"),
+        augment=AugmentConfig.preset("light"),
     )
-    return dataclasses.replace(config, train=dataclasses.replace(train, **changes))
+    return RunConfig(
+        train=dataclasses.replace(train, **changes),
+        preprocessing=Preprocessing(
+            spacing_mm=(18.0, 14.0, 14.0),
+            intensities=(intensity,),
+            crop="none",
+            image_order=1,
+            anisotropy_threshold=float("inf"),
+        ),
+        validation_cases=1,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,18 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from flare_io.dataset import read_dataset
 from flare_io.files import read_label_map, read_volume, write_label_map, write_volume
 from flare_io.geometry import Geometry
 from flare_io.volume import Volume
 from flare_train.cli import main
 from flare_train.demo.inputs import find_ct, looks_like_labels
-from flare_train.demo.scoring import demo_protocol
+from flare_train.demo.run import SMALLEST_DSC
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +40,23 @@ def demo(tmp_path_factory, ct_folder):
     return folder
 
 
+def stage_file(folder, stage, name):
+    """Return a file of a stage, whatever its key."""
+    (found,) = folder.glob(f"stages/{stage}/*/{name}")
+    return found
+
+
 def test_report_and_scores(demo):
     report = json.loads((demo / "report.json").read_text())
     assert report["scale"] == "unit"
     assert 0 < report["mean_organ_dsc"] <= 1
     assert set(report["heldout"]["labels"]) == {"liver", "kidneys", "spleen", "stomach", "tumor"}
-    with open(demo / "scores" / "cases.csv", newline="") as file:
+    with open(stage_file(demo, "scored", "scores/cases.csv"), newline="") as file:
         assert len(list(csv.reader(file))) >= 1 + 2
     text = (demo / "report.txt").read_text()
-    for place in ("pictures", "predictions", "scores", "run/model"):
-        assert str(demo / place) in text
-        assert (demo / place).exists()
+    places = [line.split()[-1] for line in text.split("here lie")[1].splitlines() if line]
+    assert len(places) == 8
+    assert all(Path(place).exists() for place in places)
 
 
 def test_label_maps_lie_on_the_input_grid(demo, ct_folder):
@@ -103,18 +109,16 @@ def test_second_call_does_nothing_again(demo, ct_folder, capsys):
 def test_second_call_makes_what_is_missing(demo, ct_folder, tmp_path):
     folder = tmp_path / "demo"
     shutil.copytree(demo, folder)
-    gone = [
-        "predictions/heldout/heldout_0001.nii.gz",
-        "pictures/ct/patient_7.png",
-        "run/store/phantom_0000.json",
-        "scores/summary.json",
-        "fused/labelsTr/phantom_0002.nii.gz",
-    ]
-    contents = [(folder / name).read_bytes() for name in gone]
-    for name in gone:
-        (folder / name).unlink()
+    gone = [folder / "pictures/ct/patient_7.png", folder / "model/model.json"]
+    # A stage whose last file is missing is not done.
+    result = stage_file(folder, "predicted", "stage.json")
+    gone.append(stage_file(folder, "predicted", "labels/heldout_0001.nii.gz"))
+    contents = [path.read_bytes() for path in gone]
+    for path in (*gone, result):
+        path.unlink()
     assert main(["demo", "-o", str(folder), "--scale", "unit", "--ct", str(ct_folder)]) == 0
-    assert [(folder / name).read_bytes() for name in gone] == contents
+    assert [path.read_bytes() for path in gone] == contents
+    assert result.exists()
 
 
 def test_another_demo_does_not_overwrite_this_one(demo, capsys):
@@ -130,12 +134,7 @@ def test_missing_ct_folder_is_refused_before_any_work(tmp_path, capsys):
 
 
 def test_too_low_a_dsc_is_a_failure(demo, monkeypatch, capsys):
-    import dataclasses
-
-    import flare_train.demo.scales as scales
-
-    strict = dataclasses.replace(scales.SCALES["unit"], smallest_dsc=0.999)
-    monkeypatch.setitem(scales.SCALES, "unit", strict)
+    monkeypatch.setitem(SMALLEST_DSC, "unit", 0.999)
     assert main(["demo", "-o", str(demo), "--scale", "unit"]) == 4
     error = capsys.readouterr().err
     assert "mean organ DSC on the held-out phantoms must be > 0.999, found 0." in error
@@ -159,8 +158,3 @@ def test_ct_in_a_folder(ct_folder):
 )
 def test_content_of_label_maps(array, labels):
     assert looks_like_labels(Volume(array, Geometry((1.0, 1.0, 1.0)))) is labels
-
-
-def test_protocol_has_the_dataset_s_names(demo):
-    rules = demo_protocol(read_dataset(demo / "dataset"))
-    assert [(label.id, label.name) for label in rules.labels][:2] == [(1, "liver"), (2, "kidneys")]

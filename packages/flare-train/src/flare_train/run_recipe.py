@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
@@ -100,5 +101,7 @@ def _copy_model(source: Path, target: Path) -> None:
     for path in files:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
+        if copy.is_file() and filecmp.cmp(path, copy, shallow=False):
+            continue
         with replacing(copy) as temporary:
             shutil.copyfile(path, temporary)

@@ -5,7 +5,6 @@ is missing.
 """
 
 from flare_train.demo.report import DemoReport
-from flare_train.demo.scales import DemoScale, demo_scale
-from flare_train.demo.stages import run_demo
+from flare_train.demo.run import run_demo
 
-__all__ = ["DemoReport", "DemoScale", "demo_scale", "run_demo"]
+__all__ = ["DemoReport", "run_demo"]

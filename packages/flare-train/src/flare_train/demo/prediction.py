@@ -1,4 +1,4 @@
-"""Predict cases with a model folder, draw each as a picture, and keep a record of what was done."""
+"""Cases shown with the labels that a model gives them: a picture and a record of each."""
 
 from __future__ import annotations
 
@@ -9,31 +9,41 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from flare_infer.predictor import Predictor
 from flare_io.atomic import write_json
 from flare_io.files import read_label_map, read_volume, write_label_map
 from flare_io.labels import LabelTable
 from flare_io.montage import write_montage
 from flare_io.volume import Volume
 
-if TYPE_CHECKING:
-    from flare_infer.predictor import Predictor
-
-__all__ = ["CaseInput", "PredictedCase", "predict_cases"]
+__all__ = ["CaseInput", "PredictedCase", "show_cases"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseInput:
-    """A volume file or DICOM folder to predict, and its reference label map if there is one."""
+    """A case to show.
+
+    Parameters
+    ----------
+    id : str
+    image : Path
+        Volume file or DICOM folder.
+    reference : Path or None
+        Its true label map, if there is one.
+    prediction : Path or None
+        Its predicted label map; None: it is predicted now.
+    """
 
     id: str
     image: Path
     reference: Path | None = None
+    prediction: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +56,7 @@ class PredictedCase:
     label_map, montage : str
         Files relative to the demo's folder; empty if the case failed.
     seconds : float
-        From the file to the label map in memory, model warm.
+        From the file to the label map in memory, model warm; 0 if it was predicted before.
     volumes_ml : dict of str to float
         By label id, what was found.
     error : str
@@ -61,10 +71,10 @@ class PredictedCase:
     error: str = ""
 
 
-def predict_cases(
+def show_cases(
     cases: Sequence[CaseInput], model: Path, folder: Path, *, group: str, device: str = "cpu"
 ) -> tuple[PredictedCase, ...]:
-    """Predict cases, one bad case costing one case, and keep what is done already.
+    """Predict and draw cases, one bad case costing one case, and keep what is done already.
 
     Parameters
     ----------
@@ -73,8 +83,8 @@ def predict_cases(
     model : path
         Model folder.
     folder : path
-        Label maps go to ``predictions/<group>``, pictures to ``pictures/<group>``, one record per
-        case to ``records/<group>``.
+        New label maps go to ``predictions/<group>``, pictures to ``pictures/<group>``, one record
+        per case to ``records/<group>``.
     group : str
     device : str, optional
 
@@ -83,7 +93,7 @@ def predict_cases(
     tuple of PredictedCase
         In the order of `cases`.
     """
-    for kind in ("predictions", "pictures", "records"):
+    for kind in ("pictures", "records"):
         (folder / kind / group).mkdir(parents=True, exist_ok=True)
     model_key = _digest(sorted(path for path in model.iterdir() if path.is_file()))
     results = []
@@ -95,8 +105,8 @@ def predict_cases(
         result = kept
         if result is None:
             if predictor is None:
-                predictor = _load(model, device)
-            result = _predict(case, predictor, folder, group)
+                predictor = Predictor.load(model, device=device)
+            result = _show(case, predictor, folder, group)
             write_json(record, {"key": key, "result": asdict(result)})
         results.append(result)
         text = result.error or (f"{result.seconds:.2f} s" if kept is None else "kept")
@@ -104,30 +114,27 @@ def predict_cases(
     return tuple(results)
 
 
-def _load(model: Path, device: str) -> Predictor:
-    from flare_infer.predictor import Predictor
-
-    return Predictor.load(model, device=device)
-
-
-def _predict(case: CaseInput, predictor: Predictor, folder: Path, group: str) -> PredictedCase:
-    label_map = Path("predictions", group, f"{case.id}.nii.gz")
+def _show(case: CaseInput, predictor: Predictor, folder: Path, group: str) -> PredictedCase:
+    path = case.prediction or folder / "predictions" / group / f"{case.id}.nii.gz"
     picture = Path("pictures", group, f"{case.id}.png")
     try:
         started = time.perf_counter()
         image = read_volume(case.image)
-        labels = predictor.predict(image)
-        seconds = time.perf_counter() - started
-        table = predictor.model.labels
-        write_label_map(labels, folder / label_map)
-        _draw(case, image, labels, table, folder / picture)
+        if case.prediction is None:
+            labels = predictor.predict(image)
+            seconds = time.perf_counter() - started
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_label_map(labels, path)
+        else:
+            labels, seconds = read_label_map(path), 0.0
+        _draw(case, image, labels, predictor.model.labels, folder / picture)
     except (OSError, ValueError, MemoryError) as error:
         return PredictedCase(id=case.id, error=" ".join(str(error).split()) or "out of memory")
     ids, counts = np.unique(labels.array, return_counts=True)
     voxel_ml = labels.geometry.voxel_volume_mm3 / 1000
     return PredictedCase(
         id=case.id,
-        label_map=label_map.as_posix(),
+        label_map=path.relative_to(folder).as_posix(),
         montage=picture.as_posix(),
         seconds=round(seconds, 3),
         volumes_ml={
@@ -152,8 +159,7 @@ def _files(case: CaseInput) -> Iterator[Path]:
         yield from sorted(path for path in case.image.iterdir() if path.is_file())
     else:
         yield case.image
-    if case.reference is not None:
-        yield case.reference
+    yield from (path for path in (case.reference, case.prediction) if path is not None)
 
 
 def _digest(files: Any) -> str:

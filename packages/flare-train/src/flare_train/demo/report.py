@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flare_io.atomic import write_json, write_text
-from flare_metrics.folder import FolderScore
 from flare_train.demo.prediction import PredictedCase
-from flare_train.demo.scales import DemoScale
 
 __all__ = ["DemoReport", "write_report"]
 
@@ -22,36 +20,42 @@ class DemoReport:
     Parameters
     ----------
     folder : Path
-    scale : DemoScale
-    scores : FolderScore
-        Of the held-out phantoms.
+    scale : str
+    smallest_dsc : float or None
+        Mean organ DSC on the held-out phantoms below which the demo counts as failed.
+    summary : mapping
+        Scores of the held-out phantoms, as flare-metrics summarizes them.
     heldout, ct : tuple of PredictedCase
     refused : mapping of str to str
         Entries of the CT folders that are no CT, with the reason.
     names : mapping of int to str
         Name of each label id.
+    places : mapping of str to Path
+        What lies where.
     seconds : float
         Wall time of this call.
     """
 
     folder: Path
-    scale: DemoScale
-    scores: FolderScore
+    scale: str
+    smallest_dsc: float | None
+    summary: Mapping[str, Any]
     heldout: tuple[PredictedCase, ...]
     ct: tuple[PredictedCase, ...]
     refused: Mapping[str, str]
     names: Mapping[int, str]
+    places: Mapping[str, Path]
     seconds: float
 
     @property
     def mean_organ_dsc(self) -> float:
         """Mean DSC of all organs over the held-out phantoms; 0 if none could be scored."""
-        return float(self.scores.summary()["organs"]["mean_dsc"] or 0.0)
+        return float(self.summary["organs"]["mean_dsc"] or 0.0)
 
     @property
     def shortcoming(self) -> str:
         """Why the demo counts as failed, on one line; empty if it does not."""
-        demand = self.scale.smallest_dsc
+        demand = self.smallest_dsc
         if demand is not None and not self.mean_organ_dsc > demand:
             return (
                 f"{self.folder}: mean organ DSC on the held-out phantoms must be > {demand}, "
@@ -63,10 +67,10 @@ class DemoReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""
         return {
-            "scale": self.scale.name,
+            "scale": self.scale,
             "mean_organ_dsc": self.mean_organ_dsc,
-            "smallest_dsc": self.scale.smallest_dsc,
-            "heldout": self.scores.summary(),
+            "smallest_dsc": self.smallest_dsc,
+            "heldout": dict(self.summary),
             "ct": [asdict(case) for case in self.ct],
             "refused": dict(self.refused),
         }
@@ -76,7 +80,7 @@ class DemoReport:
         return "\n".join([*self._score_lines(), *self._ct_lines(), *self._place_lines()])
 
     def _score_lines(self) -> list[str]:
-        summary = self.scores.summary()
+        summary = self.summary
         lines = [
             "",
             f"held-out phantoms ({len(self.heldout)})      DSC     NSD (FLARE's tolerances)",
@@ -111,15 +115,7 @@ class DemoReport:
         return lines
 
     def _place_lines(self) -> list[str]:
-        places = {
-            "pictures": "pictures",
-            "label maps": "predictions",
-            "scores": "scores",
-            "learning curve": "run/training/progress.png",
-            "model": "run/model",
-            "this report": "report.txt",
-        }
-        lines = [f"  {what:15s} {self.folder / place}" for what, place in places.items()]
+        lines = [f"  {what:17s} {place}" for what, place in self.places.items()]
         return ["", f"done in {self.seconds:.0f} s; here lie", *lines]
 
 
