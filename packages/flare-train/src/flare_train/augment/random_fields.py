@@ -1,7 +1,7 @@
 """Random fields by counting: the number at a voxel is a pure function of seed and voxel index.
 
 Unlike a generator's stream, a field is the same on every device. The hash is the 32-bit finalizer
-"lowbias32" (C. Wellons, hash prospector), run twice with the two halves of the seed.
+"lowbias32" (C. Wellons, hash prospector) of numbers that step through an arithmetic progression.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from flare_train.randomness import stream_seed
 
 __all__ = ["normal_field", "uniform_field"]
 
@@ -23,7 +25,7 @@ def uniform_field(shape: Sequence[int], *, seed: int, device: torch.device | str
     shape : sequence of int
         At most 2**31 values in all.
     seed : int
-        64 bits that name the field.
+        Names the field.
     device : torch.device or str, optional
         Equal bits on all.
 
@@ -49,7 +51,7 @@ def normal_field(shape: Sequence[int], *, seed: int, device: torch.device | str 
     shape : sequence of int
         At most 2**31 values in all.
     seed : int
-        64 bits that name the field.
+        Names the field.
     device : torch.device or str, optional
         The same numbers on all, up to rounding.
 
@@ -76,17 +78,14 @@ def normal_field(shape: Sequence[int], *, seed: int, device: torch.device | str 
 
 
 def _uniform(count: int, seed: int, device: torch.device | str) -> Tensor:
+    word = stream_seed(seed, "field")
     bits = torch.arange(count, dtype=torch.int32, device=device)
-    for word in (seed, seed >> 32):
-        _mix(bits.bitwise_xor_(_signed(word)))
-    return bits.bitwise_and_(0xFFFFFF).to(torch.float32).mul_(2.0**-24)
-
-
-def _mix(bits: Tensor) -> Tensor:
-    """Spread every bit of 32-bit integers over all others, in place."""
+    # Each field walks through all 32-bit numbers with a step and from a begin of its own.
+    bits.mul_(_signed(word >> 31 | 1)).add_(_signed(word))
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         bits.bitwise_xor_(_shifted(bits, shift)).mul_(_signed(factor))
-    return bits.bitwise_xor_(_shifted(bits, 16))
+    bits.bitwise_xor_(_shifted(bits, 16))
+    return bits.bitwise_and_(0xFFFFFF).to(torch.float32).mul_(2.0**-24)
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
