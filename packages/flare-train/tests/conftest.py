@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from flare_io.intensity import Intensity
 from flare_io.preprocessing import Preprocessing
@@ -17,6 +18,9 @@ from flare_train.config import (
 from flare_train.randomness import stream
 from flare_train.run import RunConfig
 from flare_train.store import StoredCase
+
+# Nets this small only lose by sharing work among threads.
+torch.set_num_threads(1)
 
 NET = NetConfig(
     architecture="plain",

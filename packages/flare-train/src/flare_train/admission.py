@@ -21,7 +21,7 @@ def check_cases(cases: Sequence[StoredCase], config: TrainConfig) -> None:
     TrainingDataError
         If there is no case, a name occurs twice, channels or spacings differ, a label is no class
         of the net, a class occurs in no case, or a case does not annotate all classes although
-        ``loss.partial`` is ``refuse``.
+        ``loss.partial`` is ``refuse``. Labels do not matter to the task ``restore``.
     """
     if not cases:
         raise TrainingDataError("there must be at least one training case, got none")
@@ -41,6 +41,8 @@ def check_cases(cases: Sequence[StoredCase], config: TrainConfig) -> None:
                 f"{case.id}: all cases must have one spacing, found {case.spacing_mm} mm here and "
                 f"{cases[0].spacing_mm} mm in {cases[0].id}; prepare all to one spacing"
             )
+        if config.task == "restore":
+            continue
         foreign = sorted(case.present - known)
         if foreign:
             raise TrainingDataError(
@@ -53,6 +55,8 @@ def check_cases(cases: Sequence[StoredCase], config: TrainConfig) -> None:
                 f"{case.id}: does not annotate the classes {lacking}; complete its labels (fuse "
                 "them with pseudo-labels), or set loss.partial = 'naive' to call them background"
             )
+    if config.task == "restore":
+        return
     never = sorted(known - {0} - frozenset().union(*(case.present for case in cases)))
     if never:
         raise TrainingDataError(

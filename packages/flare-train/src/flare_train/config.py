@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from flare_nets.config import NetConfig
 from flare_train.augment_config import AugmentConfig
+from flare_train.genesis_config import GenesisConfig
 from flare_train.loss_config import LossConfig
 from flare_train.optimizer_config import OptimizerConfig, ScheduleConfig
 from flare_train.settings import from_plain, require, require_share, to_plain
@@ -20,6 +21,7 @@ from flare_train.settings import from_plain, require, require_share, to_plain
 __all__ = [
     "BOOKKEEPING",
     "AugmentConfig",
+    "GenesisConfig",
     "LossConfig",
     "OptimizerConfig",
     "SamplingConfig",
@@ -88,7 +90,7 @@ class TrainConfig:
         Voxels of a training patch along (z, y, x). Cases smaller than this are padded with 0.
     task : {"segment", "restore"}
         ``restore``: pre-training without labels; the net gives back the image from a spoiled one,
-        so its ``out_channels`` is its ``in_channels``.
+        so its ``out_channels`` is its ``in_channels``; `genesis` says how images are spoiled.
     batch : int
         Patches per update, of all processes together.
     accumulate : int
@@ -96,7 +98,7 @@ class TrainConfig:
     epochs, iterations_per_epoch : int
         Length of the run. An epoch is only a unit of bookkeeping.
     precision : {"float32", "bfloat16", "float16"}
-        Of the network's arithmetic; weights and loss are always float32. ``float16`` needs CUDA and
+        Of the network's arithmetic; weights and loss are always float32. ``float16``
         scales the loss.
     seed : int
         Names all random numbers of the run, >= 0.
@@ -164,6 +166,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    genesis: GenesisConfig = field(default_factory=GenesisConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 

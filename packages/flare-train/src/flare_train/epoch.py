@@ -19,6 +19,7 @@ from flare_train.distributed import World
 from flare_train.errors import StoppedError
 from flare_train.optimizers import learning_rate
 from flare_train.records import append_record, draw_progress, read_records, trim_records
+from flare_train.restoration import validate_restoration
 from flare_train.signals import StopRequest
 from flare_train.snapshots import save_snapshot, save_weights, snapshot_is_due
 from flare_train.state import TrainState, build_state
@@ -141,10 +142,20 @@ class Run:
             self._write(state, record, last=last)
 
     def _validate(self, state: TrainState, stop: StopRequest) -> dict[str, Any] | None:
+        net, config = state.judged, self.config
+        if config.task == "restore":
+            loss = validate_restoration(
+                net,
+                self.validation,
+                config,
+                should_stop=lambda: stop.requested,
+                world=self.world,
+            )
+            return None if loss is None else {"restoration": loss, "score": -loss}
         dice = validate(
-            state.judged,
+            net,
             self.validation,
-            self.config,
+            config,
             should_stop=lambda: stop.requested,
             world=self.world,
         )

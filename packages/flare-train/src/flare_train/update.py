@@ -16,6 +16,7 @@ from flare_train.config import TrainConfig
 from flare_train.distributed import ALONE, World
 from flare_train.ema import update_average
 from flare_train.errors import DivergedError
+from flare_train.genesis import restoration_loss, restoration_pair
 from flare_train.losses import segmentation_loss
 from flare_train.optimizers import learning_rate
 from flare_train.precision import autocast
@@ -35,7 +36,7 @@ class Example:
     images : (b, c, z, y, x) float32 tensor
         On the device of the net, augmented.
     targets : (b, z, y, x) uint8 tensor
-        See `Batch`.
+        See `Batch`. For the task ``restore`` the clean images, (b, c, z, y, x) in [0, 1].
     annotated : (b, classes) bool tensor
     origins : (b, z, y, x) uint8 tensor or None
     """
@@ -136,7 +137,7 @@ def prepare_example(
     spacing_mm: Spacing = (1.0, 1.0, 1.0),
     world: World = ALONE,
 ) -> Example:
-    """Bring a batch to the device and augment it there.
+    """Bring a batch to the device, augment it there and spoil it if that is the task.
 
     Returns
     -------
@@ -144,13 +145,14 @@ def prepare_example(
         Equal for the same settings, iteration and samples, however many processes share them.
     """
     share = len(batch.case_ids)
+    first = world.rank * share
     parameters = draw_parameters(
         config.augment,
         seed=config.seed,
         iteration=iteration,
         batch=share,
         patch=config.patch,
-        first=world.rank * share,
+        first=first,
         channels=config.net.in_channels,
     )
     maps = [batch.targets] if batch.origins is None else [batch.targets, batch.origins]
@@ -161,6 +163,11 @@ def prepare_example(
         patch=config.patch,
         spacing_mm=spacing_mm,
     )
+    if config.task == "restore":
+        inputs, clean = restoration_pair(
+            images, config.genesis, seed=config.seed, iteration=iteration, first=first
+        )
+        return Example(inputs, clean, batch.annotated)
     return Example(
         images,
         moved[:, 0],
@@ -188,10 +195,13 @@ def backward(
             scaled = loss if state.scaler is None else state.scaler.scale(loss)
             torch.autograd.backward(scaled)
         total += loss.detach()
-    return total
+    # The loss of a segmentation is that of all processes already.
+    return world.mean(total) if config.task == "restore" else total
 
 
 def _loss(levels: list[Tensor], part: Example, config: TrainConfig) -> Tensor:
+    if config.task == "restore":
+        return restoration_loss(levels[0], part.targets, kind=config.genesis.loss)
     return segmentation_loss(
         levels,
         part.targets,
