@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flare_io.labels import LabelTable
 from flare_io.preprocessing import Preprocessing
 from flare_train.config import TrainConfig
+from flare_train.errors import TrainingDataError
 from flare_train.export import export_model, write_weights
 from flare_train.loop import FitResult, fit
 from flare_train.randomness import stream
@@ -29,9 +31,13 @@ def run(work: StageWork) -> dict[str, Any]:
     A net that restores images knows no labels: it leaves ``training`` alone.
     """
     settings: TrainSettings = work.settings
+    store = work.inputs[settings.store].values
+    preprocessing = Preprocessing.from_dict(store["preprocessing"])
     config = train_config(settings, restores=work.stage.kind == "pretrain", start=_start(work))
+    if config.task == "restore":
+        config = _in_hu(config, preprocessing)
     cases, validation = _cases(work)
-    table = LabelTable.from_dict(work.inputs[settings.store].values["table"])
+    table = LabelTable.from_dict(store["table"])
     result = fit(
         config,
         cases,
@@ -49,7 +55,7 @@ def run(work: StageWork) -> dict[str, Any]:
         "weights": result.checkpoint.relative_to(work.folder).as_posix(),
     }
     if config.task == "segment":
-        values["snapshots"] = _export(work, config, result, table)
+        values["snapshots"] = _export(work, config, result, table, preprocessing)
     return values
 
 
@@ -65,6 +71,18 @@ def fold_of(ids: tuple[str, ...], fold: int, folds: int, *, seed: int) -> tuple[
     order = stream(seed, "folds").permutation(len(ids))
     names = sorted(ids)
     return tuple(sorted(names[int(index)] for index in order[fold::folds]))
+
+
+def _in_hu(config: TrainConfig, preprocessing: Preprocessing) -> TrainConfig:
+    """Tell the transforms which CT numbers the prepared images stand for."""
+    intensity = preprocessing.intensities[0]
+    if intensity.mean is None or intensity.std is None:
+        raise TrainingDataError(
+            f"restoring images needs intensities of the scheme ct, got {intensity.scheme!r}; set "
+            "preprocessing.intensities"
+        )
+    genesis = replace(config.genesis, mean_hu=intensity.mean, deviation_hu=intensity.std)
+    return replace(config, genesis=genesis)
 
 
 def _start(work: StageWork) -> Path | None:
@@ -94,13 +112,17 @@ def _cases(work: StageWork) -> tuple[list[StoredCase], list[StoredCase]]:
 
 
 def _export(
-    work: StageWork, config: TrainConfig, result: FitResult, table: LabelTable
+    work: StageWork,
+    config: TrainConfig,
+    result: FitResult,
+    table: LabelTable,
+    preprocessing: Preprocessing,
 ) -> list[str]:
     """Write the models and return the folders of the snapshots, newest first."""
     store = work.inputs[work.settings.store].values
     common: dict[str, Any] = {
         "table": table,
-        "preprocessing": Preprocessing.from_dict(store["preprocessing"]),
+        "preprocessing": preprocessing,
         "windows": work.settings.windows,
         "provenance": {"dataset": store["dataset"], "stage": work.stage.name},
     }
