@@ -30,7 +30,7 @@ __all__ = ["StartKind", "StartReport", "load_start_weights"]
 StartKind = Literal["model", "checkpoint", "nnunet-v2", "nnunet-v1"]
 _FINAL = "checkpoint_final.pth"
 # In the order of preference: what a model folder, a checkpoint and a bare state dict call a net.
-_PREFIXES = ("member0/", "net/", "")
+_PREFIXES = ("member0/", "average/", "net/", "")
 
 
 @dataclass(frozen=True, kw_only=True)
