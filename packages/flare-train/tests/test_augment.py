@@ -120,3 +120,17 @@ def test_wrong_numbers_of_samples_and_small_sources_are_refused():
         augment(images, targets, draw(ALWAYS, batch=3), patch=PATCH)
     with pytest.raises(ValueError, match=r"at least as large as the patch \(8, 12, 12\)"):
         augment(images, targets, draw(ALWAYS), patch=(8, 12, 12))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("patch", [(32, 48, 48), (8, 48, 48)], ids=["deep", "flat"])
+def test_a_device_gives_the_same_numbers(patch):
+    images, targets = batch(shape=(*patch[:1], 60, 60))
+    config = dataclasses.replace(ALWAYS, rotation_degrees=(20, 0, 0))
+    parameters = draw(config, patch=patch)
+    here, labels = augment(images, targets, parameters, patch=patch)
+    there, moved = augment(images.cuda(), targets.cuda(), parameters, patch=patch)
+    torch.testing.assert_close(there.cpu(), here, atol=1e-3, rtol=1e-3)
+    # A point half-way between two voxels may fall to either side.
+    assert (moved.cpu() != labels).float().mean() < 1e-3

@@ -113,3 +113,13 @@ def test_single_voxels_and_half_precision_go_through():
     inputs, targets = pair(GenesisConfig(), torch.zeros(1, 1, 1, 1, 1, dtype=torch.float16))
     assert inputs.dtype == targets.dtype == torch.float32
     assert targets.item() == 0.5
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_device_gives_the_same_numbers():
+    images = scan(4, (24, 32, 40))
+    here = pair(GenesisConfig(), images)
+    there = pair(GenesisConfig(), images.cuda())
+    for ours, theirs in zip(here, there, strict=True):
+        torch.testing.assert_close(theirs.cpu(), ours, atol=1e-3, rtol=1e-4)
