@@ -111,7 +111,10 @@ def demo(session: nox.Session) -> None:
 def parity(session: nox.Session) -> None:
     """Compare with nnU-Net and other metrics, which live in environments of their own."""
     _install(session, *_editable(PACKAGES), "scikit-image")
-    scripts = {"peers": ("networks", "preprocessing", "exactness"), "peers-metrics": ("metrics",)}
+    scripts = {
+        "peers": ("networks", "preprocessing", "exactness", "planning", "export"),
+        "peers-metrics": ("metrics",),
+    }
     for peers, names in scripts.items():
         python = _peer_python(session, peers)
         for name in names:
