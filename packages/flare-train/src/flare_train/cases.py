@@ -24,7 +24,7 @@ from flare_train.memory_admission import preparation_bytes, run_admitted
 from flare_train.store import FORMAT, IGNORED, StoredCase, stored_key, write_stored_case
 from flare_train.training_case import TrainingCase, training_cases
 
-__all__ = ["TrainingCase", "build_store", "content_key", "training_cases"]
+__all__ = ["TrainingCase", "build_store", "checked_labels", "content_key", "training_cases"]
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def _read(
     images = [read_volume(path) for path in case.image]
     labels = None
     if case.label is not None:
-        labels = _marked(read_label_map(case.label), case, table)
+        labels = checked_labels(read_label_map(case.label), case, table)
     prepared = prepare(images, preprocessing, labels=labels)
     origins = None
     if case.origins is not None:
@@ -162,7 +162,7 @@ def _read(
     return prepared, origins
 
 
-def _marked(labels: Volume, case: TrainingCase, table: LabelTable) -> Volume:
+def checked_labels(labels: Volume, case: TrainingCase, table: LabelTable) -> Volume:
     """Check the labels and mark voxels without statement as the store does."""
     if max(table.ids) >= IGNORED:
         raise TrainingDataError(

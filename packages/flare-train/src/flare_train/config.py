@@ -39,9 +39,13 @@ class SamplingConfig:
     foreground_share : float
         The last ``batch - round(batch * (1 - share))`` samples of a batch are centered on a voxel
         of a class that their case holds and annotates. nnU-Net's 0.33: 1 of 2, 1 of 4, 3 of 8.
+    allow_empty : bool
+        Whether a case may show none of the several classes that it annotates. Such a case is mostly
+        a wrong file, so the default refuses it.
     """
 
     foreground_share: float = 0.33
+    allow_empty: bool = False
 
     def __post_init__(self) -> None:
         require_share("sampling.foreground_share", self.foreground_share)

@@ -24,8 +24,9 @@ __all__ = ["available_bytes", "groups_that_fit", "preparation_bytes", "run_admit
 logger = logging.getLogger(__name__)
 
 _SHARE = 0.8
-# A process with this package loaded, and what the system's allocator keeps back.
-_PROCESS_BYTES = 200 * 2**20
+# A process with this package loaded, what the system's allocator keeps back, and what resampling
+# takes however small the case.
+_PROCESS_BYTES = 320 * 2**20
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -89,7 +90,7 @@ def preparation_bytes(
     With S voxels in the file and T after resampling: the files, then whichever is most of labels
     (6 bytes for the largest array on the way), image (4 S + 4 T and up to 160 planes of 8 bytes a
     pixel) and storing (6 T per channel and 6 T). Calibrated on CT of 512 x 512 x 60 to 215, where
-    it is 1.1 to 2 times the peak.
+    it is 1.2 to 2.5 times the peak.
     """
     from flare_io.files import read_header
     from flare_io.geometry import canonical_axis_order
