@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
+from flare_train.stages.kinds import KINDS
+
 __all__ = [
     "Reading",
     "changes_layer",
@@ -24,6 +26,7 @@ _KEYS = frozenset(
     {"title", "about", "organs", "tumor", "model", "scores", "seed", "every", "stages", "readings",
      "scale", "phantom"}
 )  # fmt: skip
+_SCALES = ("small", "mini", "unit")
 _NEEDED = ("title", "organs", "tumor", "model", "stages")
 
 
@@ -74,6 +77,13 @@ def parse_document(text: str, recipe: str) -> dict[str, Any]:
     for key in _NEEDED:
         if key not in document:
             raise ValueError(f"recipe {recipe} lacks the key {key!r}")
+    for key in document.get("scale", {}):
+        if key not in _SCALES:
+            raise ValueError(f"recipe {recipe}: unknown scale {key!r}{nearest(key, _SCALES)}")
+    for layer in (document, *document.get("scale", {}).values()):
+        for key in layer.get("every", {}):
+            if key not in KINDS:
+                raise ValueError(f"recipe {recipe}: unknown kind every.{key}{nearest(key, KINDS)}")
     return document
 
 

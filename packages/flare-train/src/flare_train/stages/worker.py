@@ -32,7 +32,7 @@ from flare_train.stages.work import (
 
 __all__ = ["StageError", "error_of", "main", "run_stage", "write_request"]
 
-_HOMES = {
+HOMES = {
     "dataset": "data",
     "phantom": "data",
     "select": "select",
@@ -84,7 +84,7 @@ def run_stage(work: StageWork, key: str) -> StageResult:
     """
     work.folder.mkdir(parents=True, exist_ok=True)
     (work.folder / _ERROR).unlink(missing_ok=True)
-    home = importlib.import_module(f"flare_train.stages.{_HOMES[work.stage.kind]}")
+    home = importlib.import_module(f"flare_train.stages.{HOMES[work.stage.kind]}")
     started = time.monotonic()
     try:
         with _stop_signals():
