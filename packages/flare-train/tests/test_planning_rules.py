@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
@@ -58,3 +60,11 @@ def test_a_patch_that_cannot_be_halved_has_no_net():
 def test_rules_are_checked(changes, message):
     with pytest.raises(ValueError, match=message):
         PlanRules(name="own", **changes)
+
+
+def test_planning_is_imported_without_torch():
+    code = (
+        "import sys, flare_train.planning, flare_train.commands.plan, "
+        "flare_train.commands.export_nnunet; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
