@@ -95,8 +95,7 @@ def transform_spatially(
     maps = targets if targets.ndim == 5 else targets.unsqueeze(1)
     # Points are computed in float32 also for images that are kept in half the bytes.
     precision = torch.promote_types(images.dtype, torch.float32)
-    new_images = images.new_empty((*images.shape[:2], *patch), dtype=precision)
-    new_maps = maps.new_empty((*maps.shape[:2], *patch))
+    moved = []
     for sample, moves in enumerate(parameters.spatial.tolist()):
         if moves:
             image, labels = _move(
@@ -108,11 +107,19 @@ def transform_spatially(
                 spacing_mm=spacing_mm,
             )
         else:
-            image, labels = _middle(images[sample], patch), _middle(maps[sample], patch)
+            image, labels = (
+                _middle(images[sample].to(precision), patch),
+                _middle(maps[sample], patch),
+            )
+        # Copies also where nothing is mirrored: what comes back may be changed in place.
         mirrored = (np.flatnonzero(parameters.mirror[sample]) + 1).tolist()
-        new_images[sample] = image.flip(mirrored) if mirrored else image
-        new_maps[sample] = labels.flip(mirrored) if mirrored else labels
-    return new_images, new_maps if targets.ndim == 5 else new_maps.squeeze(1)
+        moved.append((image.flip(mirrored), labels.flip(mirrored)))
+    images, maps = (_stacked(parts) for parts in zip(*moved, strict=True))
+    return images, maps if targets.ndim == 5 else maps.squeeze(1)
+
+
+def _stacked(samples: Sequence[Tensor]) -> Tensor:
+    return samples[0].unsqueeze(0) if len(samples) == 1 else torch.stack(list(samples))
 
 
 def _middle(maps: Tensor, patch: Sequence[int]) -> Tensor:
