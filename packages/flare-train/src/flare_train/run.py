@@ -20,12 +20,12 @@ import torch
 from flare_io.atomic import write_json
 from flare_io.dataset import read_dataset
 from flare_io.preprocessing import Preprocessing
+from flare_train.caches import open_cases
 from flare_train.cases import build_store, training_cases
 from flare_train.config import TrainConfig
 from flare_train.export import export_model
 from flare_train.loop import fit
 from flare_train.randomness import stream
-from flare_train.store import read_stored_case
 
 __all__ = ["RunConfig", "fit_dataset", "read_run_config", "resume", "split_cases"]
 
@@ -161,9 +161,9 @@ def fit_dataset(
     learned, held_back = split_cases(ids, config.validation_cases, seed=config.train.seed)
     result = fit(
         config.train,
-        [read_stored_case(root / "store", id) for id in learned],
+        open_cases(root / "store", learned, device=device),
         root / "training",
-        validation=[read_stored_case(root / "store", id) for id in held_back],
+        validation=open_cases(root / "store", held_back),
         device=device,
         workers=1,
         names={label: table.name_of(label) for label in config.train.classes[1:]},

@@ -8,6 +8,7 @@ from typing import Any
 
 from flare_io.labels import LabelTable
 from flare_io.preprocessing import Preprocessing
+from flare_train.caches import open_cases
 from flare_train.config import TrainConfig
 from flare_train.errors import TrainingDataError
 from flare_train.export import export_model, write_weights
@@ -18,7 +19,7 @@ from flare_train.snapshots import read_weights
 from flare_train.stages.settings import TrainSettings
 from flare_train.stages.train_config import train_config
 from flare_train.stages.work import StageWork
-from flare_train.store import StoredCase, read_stored_case
+from flare_train.stored_case import StoredCase
 
 __all__ = ["fold_of", "run"]
 
@@ -90,7 +91,7 @@ def _start(work: StageWork) -> Path | None:
     return work.inputs[name].folder / work.inputs[name].values["weights"] if name else None
 
 
-def _cases(work: StageWork) -> tuple[list[StoredCase], list[StoredCase]]:
+def _cases(work: StageWork) -> tuple[tuple[StoredCase, ...], tuple[StoredCase, ...]]:
     """Return the cases to learn from and those held back."""
     settings: TrainSettings = work.settings
     store = work.inputs[settings.store]
@@ -105,10 +106,7 @@ def _cases(work: StageWork) -> tuple[list[StoredCase], list[StoredCase]]:
     elif settings.validation:
         learned, held_back = split_cases(ids, settings.validation, seed=seed)
     folder = store.folder / "store"
-    return (
-        [read_stored_case(folder, id) for id in learned],
-        [read_stored_case(folder, id) for id in held_back],
-    )
+    return open_cases(folder, learned, device=work.device), open_cases(folder, held_back)
 
 
 def _export(
