@@ -1,19 +1,20 @@
 """From logits on the network's grid to labels on the cropped original grid.
 
-Upsampling and decision are one loop over slabs and channels: only the best value so far is kept, so
-that an array of channels x full size never exists.
+An array of channels x full size never exists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flare_infer.components import remove_small_components
+from flare_infer.heads import Head
 from flare_infer.spec import Mode, ModelSpec
+from flare_infer.upsample import upsampled_labels
 from flare_io.preparation import Preparation
 from flare_io.resample import (
     AxisOperator,
@@ -23,9 +24,7 @@ from flare_io.resample import (
     separate_axis,
 )
 
-__all__ = ["decide_labels", "decide_network_labels"]
-
-_PLANES_AT_ONCE = 16
+__all__ = ["decide_labels"]
 
 
 def decide_labels(
@@ -42,8 +41,8 @@ def decide_labels(
     spec : ModelSpec
         Meaning of the channels, order of deciding and resampling, components to keep.
     mode : {"exact", "fast"}
-        ``exact`` computes in float64 and rounds to the logits' type before the decision, as nnU-Net
-        does; ``fast`` computes in float32.
+        ``exact`` computes in float64 and rounds to float16 before the decision, as nnU-Net does;
+        ``fast`` computes in float32.
 
     Returns
     -------
@@ -52,28 +51,34 @@ def decide_labels(
 
     Notes
     -----
-    Cost: one resampling per channel. Memory beside the result: a few dozen planes of the original
-    grid, however long the scan. Logits of order 3 (no published model) are resampled whole.
+    Cost: that of `flare_infer.upsample.upsampled_labels`, or of resampling labels. Memory beside
+    the result: a few planes, however long the scan. Logits of order 3 (no published model) are
+    resampled whole, a channel at a time.
     """
-    head = spec.head
+    shape = preparation.cropped_shape
     if spec.order == "resample-decide":
-        result = np.empty(preparation.cropped_shape, dtype=head.dtype)
-        for first, last, read in _slabs(logits, preparation, spec, mode):
-            slab = result[first:last]
-            slab[...] = head.decide_channels(read, slab.shape)
-        return _tidied(result, spec, preparation.cropped_spacing_mm)
-    decided = _tidied(decide_network_labels(logits, spec), spec, preparation.spacing_mm)
+        if tuple(logits.shape[1:]) == shape:
+            labels = _plane_by_plane(logits, spec.head)
+        elif spec.preprocessing.logits_order == 3:
+            labels = _cubic_labels(logits, preparation, spec)
+        else:
+            operators = _operators(logits.shape[1:], preparation, spec)
+            labels = upsampled_labels(logits, operators, spec.head, half=mode == "exact")
+        return _tidied(labels, spec, preparation.cropped_spacing_mm)
     return resample_labels(
-        decided,
-        preparation.cropped_shape,
+        _tidied(_plane_by_plane(logits, spec.head), spec, preparation.spacing_mm),
+        shape,
         rule="nearest" if spec.order == "decide-resample" else "linear",
         separate_axis=_coarse_axis(preparation, spec),
     )
 
 
-def decide_network_labels(logits: NDArray[Any], spec: ModelSpec) -> NDArray[Any]:
-    """Return the labels of logits (channels, z, y, x) on the network's own grid."""
-    return spec.head.decide(logits)
+def _plane_by_plane(logits: NDArray[Any], head: Head) -> NDArray[Any]:
+    labels = np.empty(logits.shape[1:], dtype=head.dtype)
+    for z, plane in enumerate(labels):
+        # float16 is compared by software, one number at a time.
+        plane[...] = head.decide(logits[:, z].astype(np.float32, copy=False))
+    return labels
 
 
 def _tidied(
@@ -84,33 +89,16 @@ def _tidied(
     return remove_small_components(labels, spec.components, spacing_mm=spacing_mm)
 
 
-def _slabs(
-    logits: NDArray[Any], preparation: Preparation, spec: ModelSpec, mode: Mode
-) -> Iterator[tuple[int, int, Callable[[int], NDArray[Any]]]]:
-    """Yield plane ranges of the result, each with a function that resamples one channel to them."""
-    preprocessing = spec.preprocessing
-    shape = preparation.cropped_shape
-    if tuple(logits.shape[1:]) != shape and preprocessing.logits_order == 3:
-        coarse = _coarse_axis(preparation, spec)
-        order_z = preprocessing.logits_order_z
+def _cubic_labels(logits: NDArray[Any], preparation: Preparation, spec: ModelSpec) -> NDArray[Any]:
+    shape, coarse = preparation.cropped_shape, _coarse_axis(preparation, spec)
+    order_z = spec.preprocessing.logits_order_z
 
-        def read_whole(channel: int) -> NDArray[Any]:
-            return resample_image(
-                logits[channel], shape, order=3, separate_axis=coarse, order_separate=order_z
-            ).astype(logits.dtype)
+    def read(channel: int) -> NDArray[Any]:
+        return resample_image(
+            logits[channel], shape, order=3, separate_axis=coarse, order_separate=order_z
+        )
 
-        yield 0, shape[0], read_whole
-        return
-    operators = _operators(logits.shape[1:], preparation, spec)
-    dtype = np.dtype(np.float64 if mode == "exact" else np.float32)
-    for first in range(0, shape[0], _PLANES_AT_ONCE):
-        last = min(first + _PLANES_AT_ONCE, shape[0])
-
-        def read(channel: int, first: int = first, last: int = last) -> NDArray[Any]:
-            planes = _resampled_planes(logits[channel], operators, first, last, dtype)
-            return planes.astype(logits.dtype)
-
-        yield first, last, read
+    return spec.head.decide_channels(read, shape)
 
 
 def _operators(
@@ -133,21 +121,3 @@ def _coarse_axis(preparation: Preparation, spec: ModelSpec) -> int | None:
         preparation.cropped_spacing_mm,
         threshold=spec.preprocessing.anisotropy_threshold,
     )
-
-
-def _resampled_planes(
-    channel: NDArray[Any],
-    operators: tuple[AxisOperator, AxisOperator, AxisOperator],
-    first: int,
-    last: int,
-    dtype: np.dtype[Any],
-) -> NDArray[Any]:
-    along, rows, columns = operators
-    start, stop, block = along.rows(first, last)
-    planes = channel[start:stop].astype(dtype)
-    if along.width > 1:
-        flat = block.astype(dtype, copy=False) @ planes.reshape(len(planes), -1)
-        planes = flat.reshape(last - first, *planes.shape[1:])
-    else:
-        planes = planes[along.start[first:last] - start]
-    return columns.apply(rows.apply(planes, axis=1), axis=2)
