@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from flare_io.atomic import write_json
 from flare_io.dataset import Case, Dataset, read_dataset
 from flare_io.files import read_label_map, write_label_map
+from flare_io.labels import LabelTable
 from flare_io.preprocessing import Preprocessing
-from flare_train.cases import TrainingCase, build_store
+from flare_train.cases import build_store
 from flare_train.errors import TrainingDataError
+from flare_train.measurement import take_fingerprint
 from flare_train.stages.predict import LABELS
 from flare_train.stages.settings import LabelSource, PrepareSettings
 from flare_train.stages.work import StageWork
+from flare_train.training_case import TrainingCase
 
 __all__ = ["run"]
 
@@ -49,7 +53,7 @@ def run(work: StageWork) -> dict[str, Any]:
         names = ", ".join(source.source for source in settings.labels)
         raise TrainingDataError(f"{names}: no label map of any training case; check the selections")
     ordered = [cases[id] for id in sorted(cases)]
-    preprocessing = _preprocessing(settings.preprocessing, ordered, work)
+    preprocessing = _preprocessing(settings, ordered, dataset.table, work)
     ids = build_store(
         ordered,
         preprocessing,
@@ -125,13 +129,27 @@ def _kept(case: TrainingCase, keep: frozenset[int], folder: Path) -> TrainingCas
 
 
 def _preprocessing(
-    plain: Mapping[str, Any], cases: list[TrainingCase], work: StageWork
+    settings: PrepareSettings, cases: list[TrainingCase], table: LabelTable, work: StageWork
 ) -> Preprocessing:
-    if "intensities" in plain:
-        return Preprocessing.from_dict(plain)
-    raise ValueError(
-        f"stages.{work.stage.name}.preprocessing.intensities must be given for {len(cases)} cases"
-    )
+    """Return the preprocessing, intensities measured or taken over where none are given."""
+    plain = dict(settings.preprocessing)
+    if settings.intensities_of:
+        known = work.inputs[settings.intensities_of].values["preprocessing"]
+        plain["intensities"] = known["intensities"]
+    elif "intensities" not in plain:
+        found = take_fingerprint(cases, work.folder / "fingerprint", table=table, jobs=work.jobs)
+        write_json(work.folder / "fingerprint.json", found.to_dict())
+        plain["intensities"] = [
+            {
+                "scheme": "ct",
+                "mean": channel.mean,
+                "std": channel.std,
+                "low": channel.low,
+                "high": channel.high,
+            }
+            for channel in found.intensities
+        ]
+    return Preprocessing.from_dict(plain)
 
 
 def _log(name: str, done: int, total: int) -> None:

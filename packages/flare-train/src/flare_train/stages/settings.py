@@ -173,6 +173,8 @@ class PrepareSettings:
     preprocessing : mapping
         Fields of `flare_io.Preprocessing`. Without ``intensities`` they come from the foreground
         of these cases, by nnU-Net's rule.
+    intensities_of : str
+        A stage of this kind whose intensities are taken instead.
     origins : bool
         Store the provenance of a fusion beside the labels.
     """
@@ -182,6 +184,7 @@ class PrepareSettings:
     unlabeled: bool = False
     keep: tuple[int, ...] = ()
     preprocessing: Mapping[str, Any]
+    intensities_of: str = _stage("")
     origins: bool = False
 
     def __post_init__(self) -> None:
