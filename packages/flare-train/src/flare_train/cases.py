@@ -152,13 +152,18 @@ def _read(
     from flare_io.files import read_label_map, read_volume
 
     images = [read_volume(path) for path in case.image]
+    for path, image in zip(case.image[1:], images[1:], strict=True):
+        require_same_grid(image, images[0], name=str(path))
     labels = None
     if case.label is not None:
         labels = checked_labels(read_label_map(case.label), case, table)
+        require_same_grid(labels, images[0], name=str(case.label))
     prepared = prepare(images, preprocessing, labels=labels)
     origins = None
     if case.origins is not None:
-        origins = _on_grid(read_label_map(case.origins), images[0], prepared.preparation)
+        origins_map = read_label_map(case.origins)
+        require_same_grid(origins_map, images[0], name=str(case.origins))
+        origins = _on_grid(origins_map, prepared.preparation)
     return prepared, origins
 
 
@@ -177,8 +182,7 @@ def checked_labels(labels: Volume, case: TrainingCase, table: LabelTable) -> Vol
     return labels.with_array(np.where(ignored, IGNORED, labels.array).astype(np.uint8))
 
 
-def _on_grid(origins: Volume, image: Volume, preparation: Preparation) -> NDArray[Any]:
+def _on_grid(origins: Volume, preparation: Preparation) -> NDArray[Any]:
     """Bring the provenance to the network's grid, each voxel the nearest one's."""
-    require_same_grid(origins, image, name="origins")
     cropped = preparation.box.extract(preparation.order.apply(origins.array))
     return resample_labels(np.ascontiguousarray(cropped), preparation.shape)

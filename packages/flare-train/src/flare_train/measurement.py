@@ -218,13 +218,13 @@ def _measure(case: TrainingCase, table: LabelTable, axes: str) -> dict[str, Any]
     from flare_io.files import read_label_map, read_volume
 
     images = [read_volume(path) for path in case.image]
-    for number, image in enumerate(images[1:], start=1):
-        require_same_grid(image, images[0], name=f"channel {number}")
+    for path, image in zip(case.image[1:], images[1:], strict=True):
+        require_same_grid(image, images[0], name=str(path))
     box = _joint_box(images)
     channels = []
     if case.label is not None:
         labels = checked_labels(read_label_map(case.label), case, table)
-        require_same_grid(labels, images[0], name="labels")
+        require_same_grid(labels, images[0], name=str(case.label))
         inside = box.extract(labels.array)
         foreground = (inside != 0) & (inside != IGNORED)
         if foreground.any():
