@@ -123,7 +123,7 @@ def _finding(
     ]
     low, high = two_level_interval(differences)
     positive, negative, p = sign_test(np.concatenate(differences))
-    spread = SPREADS.get(comparison.measure)
+    spread = {**SPREADS, **claim.spreads}.get(comparison.measure)
     planned = None
     if spread is not None:
         cases = max(1, len(common) // len(seeds))
@@ -144,17 +144,22 @@ def _finding(
         negative=negative,
         p=p,
         p_holm=p,
-        verdict=_verdict(comparison.expect, low, high, planned),
+        verdict=_verdict(comparison.expect, effect, (low, high), planned),
     )
 
 
-def _verdict(expect: str, low: float, high: float, planned: float | None) -> str:
-    """Put the interval beside the expectation."""
-    if expect == "same":
-        if low > 0 or high < 0:
-            return "differs"
-        margin = planned or 0.0
-        return "same within what can be seen" if -margin <= low and high <= margin else "undecided"
+def _verdict(
+    expect: str, effect: float, interval: tuple[float, float], planned: float | None
+) -> str:
+    """Put the interval beside the expectation; what is below the planned width is no finding."""
+    low, high = interval
+    margin = planned or 0.0
+    if expect == "same" and -margin <= low and high <= margin:
+        return "same within what can be seen"
     if low <= 0 <= high:
         return "undecided"
+    if abs(effect) < margin:
+        return "too small to tell"
+    if expect == "same":
+        return "differs"
     return "reproduced" if (low > 0) == (expect == "higher") else "reversed"

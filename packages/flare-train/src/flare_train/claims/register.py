@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from flare_train.claims.statistics import Spread
 from flare_train.recipe_document import merge_layers, nearest
 from flare_train.recipe_stages import recipe_stages
 from flare_train.settings import from_plain, require
@@ -87,6 +88,8 @@ class Claim:
     comparisons : tuple of Comparison
     most_seeds : int
         More seeds than this are not used; 0: any number.
+    spreads : mapping of str to Spread
+        By measure, where the usual ones do not fit.
     document : mapping
         The claim's own tables.
     """
@@ -98,6 +101,7 @@ class Claim:
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...]
     most_seeds: int
+    spreads: Mapping[str, Spread]
     document: Mapping[str, Any]
 
     def seeds(self, wanted: int) -> range:
@@ -157,6 +161,10 @@ def read_claim(id: str) -> Claim:
         arms=arms,
         comparisons=comparisons,
         most_seeds=int(document.pop("most_seeds", 0)),
+        spreads={
+            measure: from_plain(Spread, table, f"{id}.spreads.{measure}.")
+            for measure, table in document.pop("spreads", {}).items()
+        },
         document=document,
     )
 

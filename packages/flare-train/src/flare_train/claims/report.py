@@ -52,7 +52,7 @@ class ClaimResult:
         Label ids.
     rows : tuple of CaseRow
     training_seconds : mapping of str to float
-        By arm, of its last net, all seeds together.
+        By arm, of all nets that it needs, all seeds together; arms may share nets.
     findings : tuple of Finding
     """
 

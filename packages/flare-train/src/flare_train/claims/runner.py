@@ -28,6 +28,7 @@ __all__ = ["run_claims"]
 logger = logging.getLogger(__name__)
 
 _Place = tuple[str, int]
+_TRAINS = ("train", "pretrain")
 
 
 def run_claims(
@@ -109,7 +110,8 @@ def _result(
     for (arm, seed), place in names.items():
         scored, predicted = done[place["scored"]], done[place["predicted"]]
         rows += case_rows(claim.id, arm, seed, scored=scored, predicted=predicted)
-        seconds[arm] = seconds.get(arm, 0.0) + done[place["net"]].seconds
+        trained = [done[name] for name in place.values() if done[name].kind in _TRAINS]
+        seconds[arm] = seconds.get(arm, 0.0) + sum(stage.seconds for stage in trained)
     return ClaimResult(
         claim=claim,
         organs=organs,
