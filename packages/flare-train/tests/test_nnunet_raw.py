@@ -101,7 +101,9 @@ def test_an_ignore_label_marks_voxels_without_statement(tmp_path):
 
 def test_a_label_that_is_not_in_the_table(tmp_path):
     root = write_raw(tmp_path / "raw", labels={"background": 0, "liver": 1})
-    with pytest.raises(LabelError, match=r"labelsTr/[ab]\.nii\.gz: labels must be 0 or in the table"):
+    with pytest.raises(
+        LabelError, match=r"labelsTr/[ab]\.nii\.gz: labels must be 0 or in the table"
+    ):
         stored(root, tmp_path / "store")
 
 

@@ -26,19 +26,24 @@ if TYPE_CHECKING:
         TrainingDataError,
     )
     from flare_train.loop import FitResult, fit
+    from flare_train.planning import Budget, PlanRequest, plan_run
     from flare_train.run import RunConfig, fit_dataset, read_run_config
+    from flare_train.start_weights import StartReport, load_start_weights
     from flare_train.store import StoredCase, read_stored_case
 
 __all__ = [
     "AugmentConfig",
+    "Budget",
     "CheckpointError",
     "DivergedError",
     "FitResult",
     "LossConfig",
     "OptimizerConfig",
+    "PlanRequest",
     "RunConfig",
     "SamplingConfig",
     "ScheduleConfig",
+    "StartReport",
     "StoppedError",
     "StoredCase",
     "TrainConfig",
@@ -47,6 +52,8 @@ __all__ = [
     "fit",
     "fit_dataset",
     "load_checkpoint",
+    "load_start_weights",
+    "plan_run",
     "read_run_config",
     "read_stored_case",
     "save_checkpoint",
@@ -55,6 +62,8 @@ __all__ = [
 __version__ = version("flare-train")
 
 _HOMES = {
+    "planning": ("Budget", "PlanRequest", "plan_run"),
+    "start_weights": ("StartReport", "load_start_weights"),
     "checkpoint": ("find_checkpoints", "load_checkpoint", "save_checkpoint"),
     "augment_config": ("AugmentConfig",),
     "config": (
