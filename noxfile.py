@@ -19,9 +19,15 @@ PACKAGES = ("flare-io", "flare-metrics", "flare-fusion", "flare-nets", "flare-in
 SOURCES = tuple(f"packages/{name}/src" for name in PACKAGES)
 # What the scripts of `bench` import.
 BENCH_PARTS = (
-    "machine.py", "metrics_files_peer.py", "metrics_sides.py", "metrics_work.py",
-    "metrics_worker.py",
+    "augment_sides.py", "machine.py", "metrics_files_peer.py", "metrics_sides.py",
+    "metrics_work.py", "metrics_worker.py",
 )  # fmt: skip
+# Which file of peers a script is run beside.
+BENCH_PEERS = {
+    "augment.py": "peers",
+    "metrics.py": "peers-metrics",
+    "metrics_cli.py": "peers-metrics",
+}
 # Minutes to an hour; run by name: nox -s bench -- benchmarks/fusion_claim.py
 BENCH_LONG = ("fusion_claim.py",)
 # Oversubscribed threads make small tests many times slower.
@@ -131,8 +137,8 @@ def bench(session: nox.Session) -> None:
         if path.name not in (*BENCH_PARTS, *BENCH_LONG)
     )
     for script in scripts:
-        beside_peers = Path(script).name in ("metrics.py", "metrics_cli.py")
-        peer = ("--peer", _peer_python(session, "peers-metrics")) if beside_peers else ()
+        peers = BENCH_PEERS.get(Path(script).name)
+        peer = ("--peer", _peer_python(session, peers)) if peers else ()
         session.run("python", script, *peer, env=ONE_THREAD)
 
 
