@@ -105,3 +105,11 @@ def test_labels_do_not_matter_to_restoring(cases, make_config):
     check_cases([unlabeled], restore)
     with pytest.raises(TrainingDataError, match="the net takes 1 image channel"):
         check_cases([dataclasses.replace(unlabeled, image=np.zeros((2, 1, 1, 1)))], restore)
+
+
+def test_weights_by_origin_need_a_case_with_origins(cases, make_config):
+    config = make_config(loss=LossConfig(origin_weights={"tie": 0.0}))
+    with pytest.raises(TrainingDataError, match="none of the 4 does; fuse with provenance"):
+        check_cases(cases, config)
+    known = dataclasses.replace(cases[0], origins=np.zeros(cases[0].labels.shape, np.uint8))
+    check_cases([known, *cases[1:]], config)

@@ -494,11 +494,12 @@ def test_targets_that_are_no_class(value):
             total(logits, targets, annotated, allowed)
 
 
-def test_weights_by_origin_need_origins():
-    config = LossConfig(origin_weights={"tie": 0})
+def test_without_origins_all_is_ground_truth():
+    config = LossConfig(origin_weights={"tie": 0.0, "ground_truth": 2.0}, dice_weight=0.0)
     logits, targets, annotated, _ = random_case(25, config)
-    with pytest.raises(ValueError, match="needs the origin of each voxel"):
-        total(logits, targets, annotated, config)
+    truth = torch.full_like(targets, Origin.GROUND_TRUTH)
+    got = total(logits, targets, annotated, config)
+    assert got == total(logits, targets, annotated, config, origins=truth)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ def check_cases(cases: Sequence[StoredCase], config: TrainConfig) -> None:
         a class that ``loss.partial`` does not allow it to lack or has no part in the loss at all,
         a label map is empty although several classes were looked for
         (``sampling.allow_empty`` admits it), or has voxels without statement although
-        ``loss.ignore_label`` is false.
+        ``loss.ignore_label`` is false, or no case has the origins that ``loss.origin_weights``
+        asks for.
     """
     if not cases:
         raise TrainingDataError("there must be at least one training case, got none")
@@ -96,6 +97,11 @@ def _check_labels(case: StoredCase, config: TrainConfig) -> None:
 
 
 def _check_classes(cases: Sequence[StoredCase], config: TrainConfig) -> None:
+    if config.loss.origin_weights and all(case.origins is None for case in cases):
+        raise TrainingDataError(
+            "loss.origin_weights needs cases that know where their labels came from, and none of "
+            f"the {len(cases)} does; fuse with provenance and store it, or leave the weights out"
+        )
     for label in config.classes[1:]:
         if any(label in case.present for case in cases):
             continue

@@ -88,17 +88,12 @@ def voxel_weights(targets: Tensor, origins: Tensor | None, config: LossConfig) -
     targets : (b, z, y, x) integer tensor
         255 is left out.
     origins : (b, z, y, x) integer tensor or None
-        Codes of `flare_fusion.Origin`.
+        Codes of `flare_fusion.Origin`; None: all ground truth.
     config : LossConfig
 
     Returns
     -------
     (b, z, y, x) float32 tensor or None
-
-    Raises
-    ------
-    ValueError
-        If there are weights by origin and no origins.
 
     Examples
     --------
@@ -111,10 +106,7 @@ def voxel_weights(targets: Tensor, origins: Tensor | None, config: LossConfig) -
     weights = None
     if config.origin_weights:
         if origins is None:
-            raise ValueError(
-                "loss.origin_weights needs the origin of each voxel, and the cases have none; fuse "
-                "them with provenance, or leave the weights out"
-            )
+            origins = torch.full_like(targets, int(Origin.GROUND_TRUTH))
         weights = _weight_of_code(config.origin_weights).to(origins.device)[origins.long()]
     if config.ignore_label:
         known = targets != IGNORED

@@ -43,7 +43,7 @@ def segmentation_loss(
     classes : sequence of int
         Label ids: background 0, then rising.
     origins : (b, z, y, x) integer tensor, optional
-        Codes of `flare_fusion.Origin`; needed with ``config.origin_weights``.
+        Codes of `flare_fusion.Origin`, for ``config.origin_weights``; without, all ground truth.
 
     Returns
     -------
