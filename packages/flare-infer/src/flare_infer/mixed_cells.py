@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -48,7 +49,8 @@ class CellBlock:
     def of(cls, y: NDArray[np.intp], x: NDArray[np.intp], operators: Operators) -> CellBlock:
         """Return the block of cells with these first corners."""
         _, rows, columns = operators
-        (top, height), (left, width) = _spans(rows, y), _spans(columns, x)
+        top, height = (span[y] for span in _spans(rows))
+        left, width = (span[x] for span in _spans(columns))
         count = height * width
         cell = np.repeat(np.arange(len(y)), count)
         within = np.arange(len(cell)) - np.repeat(np.cumsum(count) - count, count)
@@ -73,7 +75,7 @@ def cell_blocks(
     flat = np.flatnonzero(mixed)
     y, x = np.divmod(flat, mixed.shape[1])
     # Coming down to a coarser grid, some cells hold no voxel.
-    filled = (_spans(rows, y)[1] > 0) & (_spans(columns, x)[1] > 0)
+    filled = (_spans(rows)[1][y] > 0) & (_spans(columns)[1][x] > 0)
     y, x = y[filled], x[filled]
     for first in range(0, len(y), _CELLS_AT_ONCE):
         last = first + _CELLS_AT_ONCE
@@ -161,14 +163,12 @@ def interpolated(
     return _blend(lines, block.row_weights.astype(dtype, copy=False))
 
 
-def _spans(
-    operator: AxisOperator, places: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the first output whose input starts at a place, and how many do."""
-    every = np.arange(operator.n_in)
-    first = np.searchsorted(operator.start, every, side="left")
-    count = np.searchsorted(operator.start, every, side="right") - first
-    return first[places], count[places]
+@lru_cache(maxsize=16)
+def _spans(operator: AxisOperator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return for each input place the first output that starts there, and how many do."""
+    places = np.arange(operator.n_in)
+    first = np.searchsorted(operator.start, places, side="left")
+    return first, np.searchsorted(operator.start, places, side="right") - first
 
 
 def _first_alive(alive: NDArray[np.bool_], few: int) -> NDArray[np.intp]:
