@@ -30,6 +30,10 @@ BENCH_PEERS = {
 }
 # Minutes to an hour; run by name: nox -s bench -- benchmarks/fusion_claim.py
 BENCH_LONG = ("fusion_claim.py",)
+# The environment of peers that a script is run beside.
+BENCH_PEERS = {
+    "export.py": "peers", "metrics.py": "peers-metrics", "metrics_cli.py": "peers-metrics",
+}  # fmt: skip
 # Oversubscribed threads make small tests many times slower.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
