@@ -19,21 +19,18 @@ PACKAGES = ("flare-io", "flare-metrics", "flare-fusion", "flare-nets", "flare-in
 SOURCES = tuple(f"packages/{name}/src" for name in PACKAGES)
 # What the scripts of `bench` import.
 BENCH_PARTS = (
-    "augment_sides.py", "machine.py", "metrics_files_peer.py", "metrics_sides.py",
-    "metrics_work.py", "metrics_worker.py",
+    "augment_sides.py", "export_peer.py", "machine.py", "metrics_files_peer.py",
+    "metrics_sides.py", "metrics_work.py", "metrics_worker.py",
 )  # fmt: skip
 # Which file of peers a script is run beside.
 BENCH_PEERS = {
     "augment.py": "peers",
+    "export.py": "peers",
     "metrics.py": "peers-metrics",
     "metrics_cli.py": "peers-metrics",
 }
 # Minutes to an hour; run by name: nox -s bench -- benchmarks/fusion_claim.py
 BENCH_LONG = ("fusion_claim.py",)
-# The environment of peers that a script is run beside.
-BENCH_PEERS = {
-    "export.py": "peers", "metrics.py": "peers-metrics", "metrics_cli.py": "peers-metrics",
-}  # fmt: skip
 # Oversubscribed threads make small tests many times slower.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
