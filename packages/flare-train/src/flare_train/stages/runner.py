@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from flare_train.errors import StoppedError
+from flare_train.signals import StopRequest
 from flare_train.stages.data import dataset_key
 from flare_train.stages.graph import Stage, in_order, stage_keys
 from flare_train.stages.kinds import read_settings
@@ -27,6 +28,7 @@ __all__ = ["GraphState", "graph_state", "run_graph"]
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_GO_ON = "run the same command again to go on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,15 +127,23 @@ def run_graph(
         if stage.name in state.done:
             logger.info("stage %s: done before", stage.name)
     if jobs == 1:
+        _run_in_turn(state, device=device)
+    else:
+        _run_side_by_side(state, device=device, jobs=jobs)
+    return {stage.name: state.done[stage.name] for stage in state.stages}
+
+
+def _run_in_turn(state: GraphState, *, device: str) -> None:
+    # Within a stage its own handlers listen; this one to what comes between two stages.
+    with StopRequest() as stop:
         for stage in state.waiting:
             logger.info("stage %s: %s", stage.name, stage.kind)
             work = _work(stage, state, device=device, jobs=1)
             result = run_stage(work, state.keys[stage.name])
             state.done[stage.name] = result
             logger.info("stage %s: done in %.1f s", stage.name, result.seconds)
-    else:
-        _run_side_by_side(state, device=device, jobs=jobs)
-    return {stage.name: state.done[stage.name] for stage in state.stages}
+            if stop.requested and state.waiting:
+                raise StoppedError(f"stopped by {stop.name}; {_GO_ON}")
 
 
 @dataclass
@@ -167,7 +177,7 @@ def _run_side_by_side(state: GraphState, *, device: str, jobs: int) -> None:
                         raise error_of(stage_of[name], state.folders[name], code)
                 if running.stopped_by and not running.processes:
                     name = signal.Signals(running.stopped_by).name
-                    raise StoppedError(f"stopped by {name}; run the same command again to go on")
+                    raise StoppedError(f"stopped by {name}; {_GO_ON}")
         finally:
             # After a fault or Ctrl-C: the others save what they have and go on at the next call.
             if running.processes:
