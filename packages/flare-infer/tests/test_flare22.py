@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-import torch
 
-from flare_infer.flare22 import flare22_windows
+from flare_infer.flare22 import flare22_rows
 from flare_infer.heads import Head
-from flare_infer.sliding import ensemble_logits, sliding_window
+from flare_infer.sliding import ensemble_logits
 from flare_infer.windows import WindowPlan, gaussian_profiles, three_starts
 
 HEAD = Head(labels=(0, 1, 5), rivals=(0, 1, 2))
@@ -27,8 +26,8 @@ def looked_at(labels, windows):
         z, y, x = start
         return labels[z : z + 4, y : y + 4, x : x + 4]
 
-    counted = flare22_windows(windows, labels.shape, predict=predict, decide=lambda p: p)
-    return asked, [start for start, _ in counted]
+    rows = flare22_rows(windows, labels.shape, predict=predict, decide=lambda p: p)
+    return asked, [start for row in rows for start, _ in row]
 
 
 @pytest.mark.parametrize(
@@ -104,14 +103,14 @@ def test_windows_that_coincide_are_looked_at_once():
 
 def threshold_net(window):
     """Background 0, label 1 at the voxel's value, label 5 never."""
-    return torch.cat((window * 0, window, window * 0 - 9), dim=1)
+    return np.concatenate((window * 0, window, window * 0 - 9), axis=1)
 
 
 def ramp_net(window):
     """Always label 1, by an amount that depends on the place in the window."""
-    z, y, x = (torch.linspace(0, 1, n) for n in window.shape[2:])
+    z, y, x = (np.linspace(0, 1, n, dtype=np.float32) for n in window.shape[2:])
     ramp = 1 + z[:, None, None] + 0.5 * y[None, :, None] + 0.25 * x[None, None, :]
-    return torch.stack((ramp * 0, window[0, 0] * 0 + ramp, ramp * 0 - 9))[None]
+    return np.stack((ramp * 0, window[0, 0] * 0 + ramp, ramp * 0 - 9))[None]
 
 
 def test_a_full_volume_gives_the_mean_of_the_plain_three_by_three():
@@ -119,7 +118,7 @@ def test_a_full_volume_gives_the_mean_of_the_plain_three_by_three():
     found = ensemble_logits([ramp_net], array, plan(), mode="fast", head=HEAD)
     z, y, x = gaussian_profiles((4, 4, 4))
     weights = z[:, None, None] * y[None, :, None] * x[None, None, :]
-    ramp = ramp_net(torch.zeros(1, 1, 4, 4, 4))[0, 1].numpy()
+    ramp = ramp_net(np.zeros((1, 1, 4, 4, 4), np.float32))[0, 1]
     sums, norm = np.zeros(array.shape[1:]), np.zeros(array.shape[1:])
     for a in (0, 2):
         for b in (4, 6, 8):
@@ -159,4 +158,4 @@ def test_a_small_image_is_one_window_a_row():
 
 def test_it_needs_a_head():
     with pytest.raises(ValueError, match="head must be given"):
-        sliding_window(threshold_net, torch.zeros(1, 4, 4, 4), plan(), mode="fast")
+        ensemble_logits([threshold_net], np.zeros((1, 4, 4, 4), np.float32), plan(), mode="fast")

@@ -2,22 +2,21 @@ from itertools import product
 
 import numpy as np
 import pytest
-import torch
 
-from flare_infer.sliding import ensemble_logits
+from flare_infer.sliding import ensemble_logits, logit_planes
 from flare_infer.windows import WindowPlan, gaussian_weights
 
 
 def linear_net(window):
     """Two classes, voxel by voxel, so that windows cannot disagree."""
-    return torch.cat((window * 0 + 1, window * 3), dim=1)
+    return np.concatenate((window * 0 + 1, window * 3), axis=1)
 
 
 def position_net(window):
     """Logits that depend on the place inside the window."""
-    z, y, x = (torch.linspace(-1, 1, n) for n in window.shape[2:])
+    z, y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in window.shape[2:])
     ramp = z[:, None, None] + 0.5 * y[None, :, None] - 0.25 * x[None, None, :]
-    return torch.stack((window[0, 0] + ramp, window[0, 0] * ramp))[None]
+    return np.stack((window[0, 0] + ramp, window[0, 0] * ramp))[None]
 
 
 def case(*shape, seed=0):
@@ -60,8 +59,8 @@ def reference_sums(array, windows):
     norm = np.zeros(shape, np.float16)
     for start in windows.starts(shape):
         place = tuple(slice(k, k + n) for k, n in zip(start, patch, strict=True))
-        window = torch.from_numpy(array[(slice(None), *place)].copy())[None]
-        prediction = position_net(window)[0].numpy() * weights.astype(np.float32)
+        window = array[(slice(None), *place)][None]
+        prediction = position_net(window)[0] * weights.astype(np.float32)
         for c in range(2):
             sums[c][place] = (sums[c][place].astype(np.float32) + prediction[c]).astype(np.float16)
         norm[place] = (norm[place].astype(np.float32) + weights).astype(np.float16)
@@ -91,7 +90,7 @@ def test_mirroring_averages_all_combinations_of_axes():
     expected = np.zeros_like(found)
     for axes in ((), (1,), (3,), (1, 3)):
         flipped = np.flip(array, axes).copy()
-        once = position_net(torch.from_numpy(flipped)[None])[0].numpy()
+        once = position_net(flipped[None])[0]
         expected += np.flip(once, axes) / 4
     assert np.allclose(found, expected, atol=1e-5)
 
@@ -109,7 +108,7 @@ def test_padding_is_zero_and_split_evenly():
     seen = []
 
     def spy(window):
-        seen.append(window.clone())
+        seen.append(window.copy())
         return linear_net(window)
 
     ensemble_logits(
@@ -152,3 +151,89 @@ def test_the_input_is_not_changed_and_may_be_read_only():
         windows = WindowPlan(patch=(4, 4, 4), mirror_axes=(1,))
         ensemble_logits([linear_net], array, windows, mode=mode, mirror=mirror)
     assert np.array_equal(array, before)
+
+
+def blocks_of(array, size):
+    return (array[:, z : z + size] for z in range(0, array.shape[1], size))
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_planes_come_in_order_however_the_input_is_cut(mode, size):
+    array = case(21, 7, 11)
+    windows = WindowPlan(patch=(8, 8, 8))
+    nets = [position_net, linear_net]
+    whole = ensemble_logits(nets, array, windows, mode=mode)
+    planes = logit_planes(nets, blocks_of(array, size), (21, 7, 11), windows, mode=mode)
+    before = None
+    for z, plane in enumerate(planes):
+        assert plane.shape == (2, 7, 11)
+        assert np.array_equal(plane, whole[:, z])
+        # The plane before is still valid: linear interpolation reads two.
+        assert before is None or np.array_equal(before, whole[:, z - 1])
+        before = plane
+    assert z == 20
+
+
+def test_input_is_read_and_planes_are_handed_on_as_early_as_can_be():
+    log = []
+
+    def blocks():
+        for z in range(16):
+            log.append(f"read {z}")
+            yield np.zeros((1, 1, 4, 4), np.float32)
+
+    windows = WindowPlan(patch=(4, 4, 4))
+    told = []
+    planes = logit_planes(
+        [linear_net], blocks(), (16, 4, 4), windows, mode="fast", on_window=lambda: told.append(1)
+    )
+    for z, _ in enumerate(planes):
+        # Windows start at 0, 2, ..., 12: plane z is final behind window z // 2.
+        first = min(z // 2, 6)
+        assert len(told) == first + 1
+        assert log[-1] == f"read {2 * first + 3}"
+    assert len(told) == 7
+
+
+def test_memory_does_not_grow_with_the_scan():
+    import tracemalloc
+
+    windows = WindowPlan(patch=(8, 16, 16))
+    peaks = []
+    for planes in (20, 200):
+        blocks = (np.zeros((1, 1, 40, 40), np.float32) for _ in range(planes))
+        tracemalloc.start()
+        for _ in logit_planes([linear_net], blocks, (planes, 40, 40), windows, mode="exact"):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # 10 planes of 3 channels, 8 of input, two windows; the list of windows is all that grows.
+    assert peaks[0] < 4 * 1600 * (10 * 3 + 8) + 8 * 8 * 16 * 16 * 4 * 2 + 30_000
+    assert peaks[1] < peaks[0] + 100_000
+
+
+def test_too_few_planes_are_named():
+    windows = WindowPlan(patch=(4, 4, 4))
+    few = [np.zeros((1, 5, 4, 4), np.float32)]
+    with pytest.raises(ValueError, match="must hold 8 planes, got 5"):
+        list(logit_planes([linear_net], few, (8, 4, 4), windows, mode="fast"))
+    with pytest.raises(ValueError, match="at least one plane, got none"):
+        list(logit_planes([linear_net], [], (8, 4, 4), windows, mode="fast"))
+
+
+def test_half_precision_predictions_are_weighted_in_half_precision():
+    """As nnU-Net does on a GPU: the product is rounded before it is added."""
+
+    def half_net(window):
+        return position_net(window).astype(np.float16)
+
+    array = case(12, 8, 8)
+    windows = WindowPlan(patch=(8, 8, 8))
+    found = ensemble_logits([half_net], array, windows, mode="exact")
+    weights = gaussian_weights(windows.patch)
+    sums, norm = np.zeros((2, 12, 8, 8), np.float16), np.zeros((12, 8, 8), np.float16)
+    for z in (0, 4):
+        sums[:, z : z + 8] += half_net(array[None, :, z : z + 8])[0] * weights
+        norm[z : z + 8] += weights
+    assert np.array_equal(found, sums / norm)

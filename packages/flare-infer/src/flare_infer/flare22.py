@@ -16,28 +16,27 @@ mean of their predictions as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from itertools import chain, product
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_infer.windows import WindowPlan
+from flare_infer.windows import Start, WindowPlan
 
-__all__ = ["Start", "flare22_windows"]
+__all__ = ["flare22_rows"]
 
-Start = tuple[int, int, int]
 Prediction = TypeVar("Prediction")
 
 
-def flare22_windows(
+def flare22_rows(
     windows: WindowPlan,
     shape: Sequence[int],
     *,
     predict: Callable[[Start], Prediction],
     decide: Callable[[Prediction], NDArray[Any]],
-) -> Iterator[tuple[Start, Prediction]]:
-    """Yield the windows that count, with their predictions.
+) -> Iterator[Iterator[tuple[Start, Prediction]]]:
+    """Yield, for each row, the windows that count, with their predictions.
 
     Parameters
     ----------
@@ -51,27 +50,28 @@ def flare22_windows(
 
     Yields
     ------
-    start : (3,) int
-    prediction
-        What ``predict`` returned for it.
+    iterator of (start, prediction)
+        One row's, nothing for a row that is dropped or skipped; to be exhausted before the next row
+        is asked for.
     """
     rows, ys, xs = windows.axis_starts(shape)
     skip = False
     for z in rows:
         if skip:
             skip = False
+            yield iter(())
             continue
         middle = (z, ys[1], xs[1])
         prediction = predict(middle)
         labels = decide(prediction)
         if np.count_nonzero(labels) < windows.skip_below:
             skip = True
+            yield iter(())
             continue
-        yield middle, prediction
         others = dict.fromkeys(_others(labels, windows, ys, xs))
         others.pop(middle[1:], None)
-        for y, x in others:
-            yield (z, y, x), predict((z, y, x))
+        starts = [(z, y, x) for y, x in others]
+        yield chain([(middle, prediction)], ((start, predict(start)) for start in starts))
 
 
 def _others(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,6 @@ class Predictor:
                 spec.windows,
                 mode=chosen,
                 mirror=mirror,
-                device=self.device,
                 on_window=on_window,
                 head=spec.head,
             )
@@ -295,8 +294,19 @@ def _load_nets(model: Model, device: torch.device) -> tuple[Net, ...]:
             raise ModelError(
                 model.weights_file, f"tensors of member {number} do not fit the net: {error}"
             ) from error
-        nets.append(net.eval().requires_grad_(False).to(device))
+        nets.append(_array_net(net.eval().requires_grad_(False).to(device), device))
     return tuple(nets)
+
+
+def _array_net(module: torch.nn.Module, device: torch.device) -> Net:
+    def run(windows: NDArray[np.float32]) -> NDArray[Any]:
+        # nnU-Net runs half precision on CUDA and float32 on the CPU.
+        precision = torch.autocast("cuda") if device.type == "cuda" else nullcontext()
+        with torch.inference_mode(), precision:
+            logits: NDArray[Any] = module(torch.from_numpy(windows).to(device)).cpu().numpy()
+        return logits
+
+    return run
 
 
 def _channels(

@@ -1,198 +1,203 @@
-"""Logits of a whole case from windows that overlap.
+"""Logits of a case from windows that overlap, plane by plane.
+
+Windows come in rows along z. Behind each row the planes that no later window reaches are final and
+handed on; sums and input are rings as deep as a window, so that memory does not grow with a scan.
 
 ``exact`` repeats nnU-Net's arithmetic: its order of windows, its weights, float16 sums and
-quotient. ``fast`` sums in float32 with weights that are an outer product.
+quotient. ``fast`` sums in float32 with weights that add up to 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from itertools import combinations
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, combinations, groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from flare_infer.flare22 import Start, flare22_windows
+from flare_infer.flare22 import flare22_rows
 from flare_infer.heads import Head
+from flare_infer.ring import PlaneRing
 from flare_infer.spec import Mode
-from flare_infer.windows import WindowPlan, gaussian_profiles, gaussian_weights
+from flare_infer.window_sums import WindowSums, mean_planes
+from flare_infer.window_weights import window_weights
+from flare_infer.windows import Start, WindowPlan
 
-__all__ = ["Net", "ensemble_logits", "sliding_window"]
+__all__ = ["Net", "ensemble_logits", "logit_planes"]
 
-Net = Callable[[Tensor], Tensor]
+Net = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""From windows (1, c, z, y, x) float32 to logits (1, classes, z, y, x), in a new array."""
+
+Shape = tuple[int, int, int]
 
 
-@torch.inference_mode()
-def ensemble_logits(
+def logit_planes(
     nets: Sequence[Net],
-    array: NDArray[np.float32],
+    blocks: Iterable[NDArray[np.float32]],
+    shape: Sequence[int],
     windows: WindowPlan,
     *,
     mode: Mode,
     mirror: bool = False,
-    device: torch.device | str = "cpu",
     on_window: Callable[[], None] | None = None,
     head: Head | None = None,
-) -> NDArray[Any]:
-    """Return the mean logits of all members of an ensemble.
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the mean logits of an ensemble, plane by plane.
 
     Parameters
     ----------
     nets : sequence of callables
-        (1, c, z, y, x) float32 to (1, classes, z, y, x).
-    array : (c, z, y, x) float32 array
-        A prepared case. Padded with 0 to at least one window, in equal parts on both sides.
+        From windows (1, c, z, y, x) float32 to logits (1, classes, z, y, x).
+    blocks : iterable of (c, planes, y, x) float32 arrays
+        The prepared case from its first plane to its last; each is asked for when it is needed.
+    shape : (3,) int
+        Of the whole. Padded with 0 to at least one window, in equal parts on both sides.
     windows : WindowPlan
     mode : {"exact", "fast"}
         Arithmetic, see the module.
     mirror : bool
         Average over all combinations of the plan's mirror axes.
-    device : torch.device
-        Where the nets are.
     on_window : callable, optional
         Called after each window, for progress and cancelling (by raising).
     head : Head, optional
         How logits become labels; the layout ``flare22`` needs it.
 
-    Returns
-    -------
-    (classes, z, y, x) array
-        float16 in exact mode, float32 in fast mode, on the case's grid.
-    """
-    padded = windows.padded_shape(array.shape[1:])
-    before = [(n - m) // 2 for n, m in zip(padded, array.shape[1:], strict=True)]
-    after = [n - m - k for n, m, k in zip(padded, array.shape[1:], before, strict=True)]
-    data = torch.from_numpy(
-        np.pad(array, ((0, 0), *zip(before, after, strict=True))) if any(after) else array.copy()
-    )
-    total: Tensor | None = None
-    for net in nets:
-        logits = sliding_window(
-            net,
-            data,
-            windows,
-            mode=mode,
-            mirror=mirror,
-            device=device,
-            on_window=on_window,
-            head=head,
-        )
-        total = logits if total is None else total.add_(logits)
-    if total is None:
-        raise ValueError("nets must hold at least one net")
-    if len(nets) > 1:
-        total /= len(nets)
-    inside = tuple(slice(k, k + n) for k, n in zip(before, array.shape[1:], strict=True))
-    result: NDArray[Any] = total[(slice(None), *inside)].numpy()
-    return result
-
-
-def sliding_window(
-    net: Net,
-    data: Tensor,
-    windows: WindowPlan,
-    *,
-    mode: Mode,
-    mirror: bool = False,
-    device: torch.device | str = "cpu",
-    on_window: Callable[[], None] | None = None,
-    head: Head | None = None,
-) -> Tensor:
-    """Return the logits of one net over data that is at least one window large.
-
-    Parameters are those of `ensemble_logits`, with ``data`` a (c, z, y, x) float32 tensor on the
-    CPU.
-
-    Returns
-    -------
-    (classes, z, y, x) tensor
-        On the CPU, where the sums are kept.
+    Yields
+    ------
+    (classes, y, x) float32 array
+        A view; of all that were yielded the newest `flare_infer.window_sums.PLANES_KEPT` are valid.
+        In exact mode the values are float16 numbers.
 
     Raises
     ------
     RuntimeError
         If float16 sums overflow in exact mode.
     ValueError
-        If the layout needs a head and there is none.
-    """
-    device = torch.device(device)
-    mirror_axes = windows.mirror_axes if mirror else ()
+        If there is no net, blocks hold fewer planes than the shape, or the layout needs a head and
+        there is none.
 
-    def predict(start: Start) -> Tensor:
-        place = tuple(slice(k, k + n) for k, n in zip(start, windows.patch, strict=True))
-        window = data[(slice(None), *place)][None].contiguous().to(device)
-        prediction = _mirrored(net, window, mirror_axes)[0].to("cpu")
+    Notes
+    -----
+    Memory: per net ``classes + 1`` times a window's depth of padded planes, and ``c`` times that
+    for the input, in float32.
+    """
+    if not nets:
+        raise ValueError("nets must hold at least one net")
+    if windows.layout == "flare22" and head is None:
+        raise ValueError("head must be given: the layout flare22 looks at the labels of windows")
+    padded = windows.padded_shape(shape)
+    before = [(n - m) // 2 for n, m in zip(padded, shape, strict=True)]
+    inside = [slice(k, k + n) for k, n in zip(before, shape, strict=True)]
+    source = _Source(blocks, inside, padded, windows.patch)
+    weights = window_weights(windows, padded, mode=mode)
+
+    def predict(net: Net, start: Start) -> NDArray[Any]:
+        axes = windows.mirror_axes if mirror else ()
+        prediction: NDArray[Any] = _mirrored(net, source.window(start), axes)[0]
         if on_window is not None:
             on_window()
         return prediction
 
-    dtype = torch.float16 if mode == "exact" else torch.float32
-    weights = torch.from_numpy(_weights(windows, mode))
-    logits: Tensor | None = None
-    norm = torch.zeros(data.shape[1:], dtype=dtype)
-    with torch.inference_mode(), _precision(device):
-        for start, prediction in _predictions(windows, data.shape[1:], predict, head):
-            place = tuple(slice(k, k + n) for k, n in zip(start, windows.patch, strict=True))
-            if logits is None:
-                logits = torch.zeros((prediction.shape[0], *norm.shape), dtype=dtype)
-            prediction = prediction * weights
-            logits[(slice(None), *place)] += prediction
-            norm[place] += weights
-        if windows.layout == "flare22":
-            # Where no window counted, the logits are 0: background, whatever the head.
-            norm[norm == 0] = 1
-        if logits is None:
-            assert head is not None, "a grid has at least one window"
-            logits = torch.zeros((len(head.labels), *norm.shape), dtype=dtype)
-        logits /= norm
-    # A sum beyond float16 shows as infinity; in float32 it cannot happen with finite weights.
-    if mode == "exact" and bool(torch.isinf(logits).any()):
-        raise RuntimeError("float16 sums overflowed in exact mode: run this model in fast mode")
-    return logits
+    sums = [WindowSums(weights, padded, windows.patch[0], mode) for _ in nets]
+    rows = [_rows(windows, padded, partial(predict, net), head) for net in nets]
+    starts = list(dict.fromkeys(windows.axis_starts(padded)[0]))
+    for first, last in pairwise((*starts, padded[0])):
+        source.read(first + windows.patch[0])
+        for each, row in zip(sums, rows, strict=True):
+            each.begin(first + windows.patch[0])
+            for start, prediction in next(row):
+                each.add(start, prediction)
+        for z in range(max(first, inside[0].start), min(last, inside[0].stop)):
+            yield mean_planes([each.finish(z, head) for each in sums], mode)[:, *inside[1:]]
 
 
-def _predictions(
+def ensemble_logits(
+    nets: Sequence[Net], array: NDArray[np.float32], windows: WindowPlan, **settings: Any
+) -> NDArray[Any]:
+    """Return all planes of `logit_planes` in one array.
+
+    Parameters
+    ----------
+    nets, windows, settings
+        As for `logit_planes`.
+    array : (c, z, y, x) float32 array
+
+    Returns
+    -------
+    (classes, z, y, x) array
+        float16 in exact mode, float32 in fast mode.
+    """
+    dtype = np.float16 if settings["mode"] == "exact" else np.float32
+    planes = logit_planes(nets, [array], array.shape[1:], windows, **settings)
+    return np.stack([plane.astype(dtype) for plane in planes], axis=1)
+
+
+class _Source:
+    """The padded input, read as far as it is needed, held as deep as a window."""
+
+    def __init__(
+        self,
+        blocks: Iterable[NDArray[np.float32]],
+        inside: Sequence[slice],
+        padded: Shape,
+        patch: Shape,
+    ) -> None:
+        planes = (plane for block in blocks for plane in np.moveaxis(block, 1, 0))
+        first = next(planes, None)
+        if first is None:
+            raise ValueError("blocks must hold at least one plane, got none")
+        self._planes = chain((first,), planes)
+        self._inside, self._patch = inside, patch
+        self._ring = PlaneRing(patch[0], (len(first), *padded[1:]))
+
+    def read(self, end: int) -> None:
+        """Read planes of the padded case up to ``end``, excluded."""
+        for z in range(self._ring.end, end):
+            self._ring.extend(z + 1)
+            if not self._inside[0].start <= z < self._inside[0].stop:
+                continue
+            plane = next(self._planes, None)
+            if plane is None:
+                raise ValueError(
+                    f"blocks must hold {self._inside[0].stop - self._inside[0].start} planes, "
+                    f"got {z - self._inside[0].start}"
+                )
+            self._ring[z][:, *self._inside[1:]] = plane
+
+    def window(self, start: Start) -> NDArray[np.float32]:
+        """Return a copy of the window (1, c, z, y, x) that starts there."""
+        place = [slice(k, k + n) for k, n in zip(start, self._patch, strict=True)]
+        planes = [self._ring[z][:, *place[1:]] for z in range(place[0].start, place[0].stop)]
+        return np.stack(planes, axis=1)[None]
+
+
+def _rows(
     windows: WindowPlan,
-    shape: Sequence[int],
-    predict: Callable[[Start], Tensor],
+    shape: Shape,
+    predict: Callable[[Start], NDArray[Any]],
     head: Head | None,
-) -> Iterator[tuple[Start, Tensor]]:
-    """Yield the windows that count, with their predictions, in the order of the sums."""
+) -> Iterator[Iterator[tuple[Start, NDArray[Any]]]]:
+    """Yield, for each row, its windows that count with their predictions, in order."""
     if windows.layout == "grid":
-        return ((start, predict(start)) for start in windows.starts(shape))
-    if head is None:
-        raise ValueError("head must be given: the layout flare22 looks at the labels of windows")
+        by_row = groupby(windows.starts(shape), key=itemgetter(0))
+        return (((start, predict(start)) for start in row) for _, row in by_row)
+    assert head is not None, "asked before"
 
-    def decide(prediction: Tensor) -> NDArray[Any]:
-        return head.decide(prediction.float().numpy())
+    def decide(prediction: NDArray[Any]) -> NDArray[Any]:
+        return head.decide(prediction.astype(np.float32, copy=False))
 
-    return flare22_windows(windows, shape, predict=predict, decide=decide)
-
-
-def _weights(windows: WindowPlan, mode: Mode) -> NDArray[Any]:
-    if mode == "exact":
-        return gaussian_weights(windows.patch).copy()
-    z, y, x = gaussian_profiles(windows.patch)
-    product: NDArray[np.float32] = (z[:, None, None] * y[None, :, None] * x[None, None, :]).astype(
-        np.float32
-    )
-    return np.maximum(product, np.finfo(np.float32).tiny)
+    return flare22_rows(windows, shape, predict=predict, decide=decide)
 
 
-def _mirrored(net: Net, window: Tensor, axes: Sequence[int]) -> Tensor:
+def _mirrored(net: Net, window: NDArray[np.float32], axes: Sequence[int]) -> NDArray[Any]:
     """Return the mean prediction over the window and all its mirror images."""
     prediction = net(window)
     dims = [axis + 2 for axis in axes]
     flips = [chosen for size in range(len(dims)) for chosen in combinations(dims, size + 1)]
     for flip in flips:
-        prediction = prediction + torch.flip(net(torch.flip(window, flip)), flip)
+        mirrored = net(np.ascontiguousarray(np.flip(window, flip)))
+        prediction = prediction + np.flip(mirrored, flip)
     return prediction / (len(flips) + 1) if flips else prediction
-
-
-def _precision(device: torch.device) -> Any:
-    # nnU-Net runs half precision on CUDA and float32 on the CPU.
-    return torch.autocast("cuda") if device.type == "cuda" else nullcontext()

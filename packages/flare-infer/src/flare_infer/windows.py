@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Layout",
+    "Start",
     "WindowPlan",
     "gaussian_profiles",
     "gaussian_weights",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 Shape = tuple[int, int, int]
+Start = tuple[int, int, int]
 Layout = Literal["grid", "flare22"]
 _SIGMA_OF_SIDE = 1 / 8
 _PEAK = 10.0
