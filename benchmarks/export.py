@@ -4,7 +4,7 @@
 x 273 (3 x 1.5 x 1.5 mm): a phantom's labels, smoothed, with noise; and, as the hard case, random
 blobs, where borders are everywhere as with an untrained net. Each side turns them into labels of
 300 x 512 x 512 in a process of its own: upsample, decide, undo the crop. One line is printed for
-each, the ratio first, and ``benchmarks/results/export.json`` keeps the figures. Ratios are of
+each, the ratio first, and ``benchmarks/results/infer_export.json`` keeps the figures. Ratios are of
 processor seconds, so that other work on the machine does not count; wall seconds stand beside them.
 `--quick` takes a third of each axis and keeps nothing.
 """
@@ -29,7 +29,7 @@ import numpy as np
 from machine import describe_machine, versions_in
 from numpy.typing import NDArray
 
-RESULTS = Path(__file__).parent / "results" / "export.json"
+RESULTS = Path(__file__).parent / "results" / "infer_export.json"
 PEER_SCRIPT = Path(__file__).with_name("export_peer.py")
 CLASSES = 15
 # Not so thick that nnU-Net takes the slices one by one, which is less work on both sides.

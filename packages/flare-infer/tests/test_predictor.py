@@ -182,3 +182,23 @@ def test_progress_may_cancel(predictor, ct):
 
     with pytest.raises(KeyboardInterrupt):
         predictor.predict(ct, on_window=cancel)
+
+
+def test_every_order_head_and_layout_gives_labels_of_the_model(spec, ct, tmp_path):
+    three = replace(spec, net=tiny_net(out_channels=3), background="threshold")
+    choices = {
+        "hybrid": replace(spec, overlay=(14,)),
+        "threshold": three,
+        "sigmoid": replace(three, overlay=(1, 3, 14)),
+        "nearest": replace(spec, order="decide-resample", components={"min_share": 0.2}),
+        "linear": replace(spec, order="decide-resample-linear"),
+        "flare22": replace(spec, windows=replace(spec.windows, layout="flare22", skip_below=1)),
+    }
+    for name, chosen in choices.items():
+        write_model(tmp_path / name, chosen, [random_weights(chosen.net)])
+        for mode in ("exact", "fast"):
+            found = Predictor.load(tmp_path / name, device="cpu").predict(ct, mode=mode)
+            assert found.geometry == ct.geometry
+            labels = set(np.unique(found.array).tolist())
+            assert len(labels) > 1, (name, mode)
+            assert labels <= {0, 1, 3, 14}
