@@ -30,7 +30,7 @@ BENCH_PEERS = {
     "metrics_cli.py": "peers-metrics",
 }
 # Minutes to an hour; run by name: nox -s bench -- benchmarks/fusion_claim.py
-BENCH_LONG = ("fusion_claim.py",)
+BENCH_LONG = ("fusion_claim.py", "recipes.py")
 # Oversubscribed threads make small tests many times slower.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 

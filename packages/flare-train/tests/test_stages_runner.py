@@ -68,11 +68,6 @@ def test_both_results_of_a_change_stay(done):
     assert names_waiting(recipe_of(), done) == []
 
 
-def test_side_by_side_gives_the_same_bytes(done, tmp_path):
-    run_recipe(recipe_of(), tmp_path, jobs=2)
-    assert model_weights(tmp_path) == model_weights(done)
-
-
 def test_a_stage_that_fails_is_named(done):
     recipe = recipe_of(**{"stages.net.validation": 99})
     for jobs in (1, 2):
@@ -126,20 +121,21 @@ def start(folder, *words):
     )
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_sigterm_ends_with_75_and_the_same_command_goes_on(done, tmp_path, jobs):
-    process = start(tmp_path, "--jobs", jobs)
+@pytest.mark.parametrize(("number", "jobs"), [("SIGTERM", 1), ("SIGTERM", 2), ("SIGKILL", 1)])
+def test_stopped_and_run_again_ends_with_the_same_bytes(done, tmp_path, number, jobs):
+    process = start(tmp_path, "--jobs", str(jobs))
     while not (tmp_path / "stages" / "fused").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(getattr(signal, number))
     error = process.communicate()[1].splitlines()[-1]
-    assert process.returncode == 75
-    assert "stopped by SIGTERM" in error
-    assert "run the same command again" in error
-    again = start(tmp_path, "--jobs", "1")
-    again.communicate()
-    assert again.returncode == 0
+    if number == "SIGTERM":
+        assert process.returncode == 75
+        assert "stopped by SIGTERM" in error
+        assert "run the same command again" in error
+    assert "scored" in names_waiting(recipe_of(), tmp_path)
+    # Side by side or in turn, in processes or in this one: the result is the same.
+    run_recipe(recipe_of(), tmp_path, jobs=jobs)
     assert model_weights(tmp_path) == model_weights(done)
 
 
