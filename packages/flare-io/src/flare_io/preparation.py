@@ -19,7 +19,15 @@ from flare_io.preprocessing import Preprocessing, Spacing
 from flare_io.resample import resample_image, resample_labels, separate_axis, target_shape
 from flare_io.volume import Volume, require_same_grid
 
-__all__ = ["Preparation", "Prepared", "Preprocessing", "prepare", "restore"]
+__all__ = [
+    "Preparation",
+    "Prepared",
+    "Preprocessing",
+    "coarse_axis",
+    "plan_preparation",
+    "prepare",
+    "restore",
+]
 
 Shape = tuple[int, int, int]
 
@@ -175,6 +183,46 @@ def prepare(
     >>> restore(np.ones((5, 4, 4), np.uint8), case.preparation).shape
     (10, 8, 8)
     """
+    arrays, preparation = plan_preparation(volumes, preprocessing)
+    box = preparation.box
+    label_array = None
+    if labels is not None:
+        first = volumes if isinstance(volumes, Volume) else volumes[0]
+        aligned, _ = _reordered(labels, preprocessing)
+        require_same_grid(aligned, _reordered(first, preprocessing)[0], name="labels")
+        label_array = np.ascontiguousarray(
+            resample_labels(
+                box.extract(aligned.array),
+                preparation.shape,
+                rule=label_rule,
+                separate_axis=coarse_axis(preparation, preprocessing),
+            )
+        )
+    mask = None
+    if any(intensity.within_mask for intensity in preprocessing.intensities):
+        mask = _filled(_occupied([box.extract(array) for array in arrays]))
+    result = np.empty((len(arrays), *preparation.shape), dtype=np.float32)
+    for target, array, intensity in zip(result, arrays, preprocessing.intensities, strict=True):
+        _fill_channel(target, array, intensity, mask, preparation, preprocessing)
+    return Prepared(result, label_array, preparation)
+
+
+def plan_preparation(
+    volumes: Volume | Sequence[Volume], preprocessing: Preprocessing
+) -> tuple[list[NDArray[Any]], Preparation]:
+    """Check the channels of a case and find the network's grid, without preparing voxels.
+
+    Returns
+    -------
+    arrays : list of (z, y, x) arrays
+        Views of the channels in the network's axes, not cropped.
+    preparation : Preparation
+
+    Raises
+    ------
+    ValueError, GeometryError
+        As `prepare`.
+    """
     channels = [volumes] if isinstance(volumes, Volume) else list(volumes)
     if len(channels) != len(preprocessing.intensities):
         raise ValueError(
@@ -198,25 +246,7 @@ def prepare(
         shape=target_shape(box.shape, spacing, new_spacing),
         spacing_mm=new_spacing,
     )
-    label_array = None
-    if labels is not None:
-        aligned, _ = _reordered(labels, preprocessing)
-        require_same_grid(aligned, reference, name="labels")
-        label_array = np.ascontiguousarray(
-            resample_labels(
-                box.extract(aligned.array),
-                preparation.shape,
-                rule=label_rule,
-                separate_axis=_coarse_axis(preparation, preprocessing),
-            )
-        )
-    mask = None
-    if any(intensity.within_mask for intensity in preprocessing.intensities):
-        mask = _filled(_occupied([box.extract(array) for array in arrays]))
-    result = np.empty((len(arrays), *preparation.shape), dtype=np.float32)
-    for target, array, intensity in zip(result, arrays, preprocessing.intensities, strict=True):
-        _fill_channel(target, array, intensity, mask, preparation, preprocessing)
-    return Prepared(result, label_array, preparation)
+    return arrays, preparation
 
 
 def restore(label_map: NDArray[Any], preparation: Preparation) -> Volume:
@@ -261,6 +291,15 @@ def restore(label_map: NDArray[Any], preparation: Preparation) -> Volume:
     return Volume(whole, preparation.source_geometry)
 
 
+def coarse_axis(preparation: Preparation, preprocessing: Preprocessing) -> int | None:
+    """Return the axis that is resampled on its own on the way to the network's grid, or None."""
+    return separate_axis(
+        preparation.cropped_spacing_mm,
+        preparation.spacing_mm,
+        threshold=preprocessing.anisotropy_threshold,
+    )
+
+
 def _reordered(volume: Volume, preprocessing: Preprocessing) -> tuple[Volume, AxisOrder]:
     order = AxisOrder((0, 1, 2), (False, False, False))
     if preprocessing.axes == "canonical":
@@ -290,14 +329,6 @@ def _filled(occupied: NDArray[Any]) -> NDArray[np.bool_]:
     return mask if mask.all() else np.asarray(binary_fill_holes(mask))
 
 
-def _coarse_axis(preparation: Preparation, preprocessing: Preprocessing) -> int | None:
-    return separate_axis(
-        preparation.cropped_spacing_mm,
-        preparation.spacing_mm,
-        threshold=preprocessing.anisotropy_threshold,
-    )
-
-
 def _fill_channel(
     target: NDArray[np.float32],
     array: NDArray[Any],
@@ -317,7 +348,7 @@ def _fill_channel(
         values,
         preparation.shape,
         order=preprocessing.image_order,
-        separate_axis=_coarse_axis(preparation, preprocessing),
+        separate_axis=coarse_axis(preparation, preprocessing),
         order_separate=preprocessing.image_order_z,
     )
     if not preprocessing.normalize_first:

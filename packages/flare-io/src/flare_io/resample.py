@@ -8,7 +8,7 @@ the length of a scan.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -17,9 +17,11 @@ from flare_io.banded import AxisOperator, axis_operator, row_blocks
 
 __all__ = [
     "AxisOperator",
+    "PlaneSource",
     "axis_operator",
     "resample_image",
     "resample_labels",
+    "resampled_blocks",
     "separate_axis",
     "target_shape",
 ]
@@ -91,19 +93,86 @@ def resample_image(
     axis = 0 if separate_axis is None else separate_axis
     if axis not in (0, 1, 2):
         raise ValueError(f"separate_axis must be None, 0, 1 or 2, got {separate_axis}")
-    source = np.moveaxis(array, axis, 0)
     result = np.empty(new_shape, dtype=result_dtype)
     target = np.moveaxis(result, axis, 0)
-    sizes = list(zip(source.shape, target.shape, strict=True))
-    orders = (order if separate_axis is None else order_separate, order, order)
-    along, rows, columns = (axis_operator(*size, o) for size, o in zip(sizes, orders, strict=True))
-    dtype = np.dtype(compute_dtype)
-    clip = None
-    if separate_axis is None and order > 1:
-        clip = (dtype.type(source.min()), dtype.type(source.max()))
-    clip_planes = separate_axis is not None and order > 1
-    _stream(source, target, (along, rows, columns), dtype=dtype, clip=clip, clip_planes=clip_planes)
+    first = 0
+    for block in resampled_blocks(
+        np.moveaxis(array, axis, 0),
+        target.shape,
+        order=order,
+        separate_first=separate_axis is not None,
+        order_separate=order_separate,
+        compute_dtype=compute_dtype,
+    ):
+        target[first : first + len(block)] = block
+        first += len(block)
     return result
+
+
+class PlaneSource(Protocol):
+    """What `resampled_blocks` reads: a (z, y, x) array, or something that makes its planes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size (z, y, x)."""
+
+    def __getitem__(self, planes: slice, /) -> NDArray[Any]:
+        """Return some planes."""
+
+    def min(self) -> Any:
+        """Return the smallest value of all planes."""
+
+    def max(self) -> Any:
+        """Return the largest value of all planes."""
+
+
+def resampled_blocks(
+    source: PlaneSource,
+    shape: Sequence[int],
+    *,
+    order: int,
+    separate_first: bool = False,
+    order_separate: int = 0,
+    compute_dtype: DTypeLike = np.float64,
+) -> Iterator[NDArray[Any]]:
+    """Yield what `resample_image` returns, in blocks of planes from the first to the last.
+
+    Parameters
+    ----------
+    source : (z, y, x) array or PlaneSource
+        Planes are read when they are needed, some of them more than once.
+    shape, order, order_separate, compute_dtype
+        As for `resample_image`.
+    separate_first : bool
+        Whether the first axis is resampled on its own.
+
+    Yields
+    ------
+    (planes, y, x) array of ``compute_dtype``
+        New each time.
+
+    Notes
+    -----
+    ``min`` and ``max`` of the source are asked for only where the result is clipped: order 3, no
+    separate axis.
+    """
+    orders = (order_separate if separate_first else order, order, order)
+    sizes = zip(source.shape, shape, orders, strict=True)
+    along, rows, columns = (axis_operator(*size) for size in sizes)
+    dtype = np.dtype(compute_dtype)
+    clip_planes = separate_first and order > 1
+    # The operator along the first axis is applied to whichever planes are smaller.
+    grows = rows.n_out * columns.n_out > rows.n_in * columns.n_in
+    if grows and not clip_planes:
+        blocks = _along_first(source, (along, rows, columns), dtype)
+    else:
+        blocks = _along_last(source, (along, rows, columns), dtype, clip_planes)
+    if separate_first or order <= 1:
+        yield from blocks
+        return
+    limits = dtype.type(source.min()), dtype.type(source.max())
+    for block in blocks:
+        yield np.clip(block, *limits, out=block)
 
 
 def resample_labels(
@@ -213,33 +282,8 @@ def target_shape(
     return z, y, x
 
 
-def _stream(
-    source: NDArray[Any],
-    target: NDArray[Any],
-    operators: tuple[AxisOperator, AxisOperator, AxisOperator],
-    *,
-    dtype: np.dtype[Any],
-    clip: tuple[Any, Any] | None,
-    clip_planes: bool,
-) -> None:
-    """Fill the target block by block along its first axis, keeping only the planes still needed."""
-    _, rows, columns = operators
-    # The operator along the first axis is applied to whichever planes are smaller.
-    grows = rows.n_out * columns.n_out > rows.n_in * columns.n_in
-    if grows and not clip_planes:
-        blocks = _along_first(source, operators, dtype)
-    else:
-        blocks = _along_last(source, operators, dtype, clip_planes)
-    first = 0
-    for block in blocks:
-        if clip is not None:
-            np.clip(block, *clip, out=block)
-        target[first : first + len(block)] = block
-        first += len(block)
-
-
 def _along_first(
-    source: NDArray[Any],
+    source: PlaneSource,
     operators: tuple[AxisOperator, AxisOperator, AxisOperator],
     dtype: np.dtype[Any],
 ) -> Iterator[NDArray[Any]]:
@@ -253,7 +297,7 @@ def _along_first(
 
 
 def _along_last(
-    source: NDArray[Any],
+    source: PlaneSource,
     operators: tuple[AxisOperator, AxisOperator, AxisOperator],
     dtype: np.dtype[Any],
     clip_planes: bool,
