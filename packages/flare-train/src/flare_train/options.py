@@ -5,10 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 from collections.abc import Sequence
 from typing import TypeAlias
 
-__all__ = ["Commands", "add_machine", "label_ids", "log_case", "pick_device", "setting_changes"]
+__all__ = [
+    "Commands",
+    "add_machine",
+    "core_count",
+    "label_ids",
+    "log_case",
+    "pick_device",
+    "setting_changes",
+]
 
 # A text, as the class takes no parameter when Python runs.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -22,6 +31,11 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="cases prepared at the same time"
     )
+
+
+def core_count() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def label_ids(text: str) -> list[int]:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 
 from flare_io.command import ExitCode
-from flare_train.options import Commands, pick_device, setting_changes
+from flare_train.options import Commands, core_count, pick_device, setting_changes
 
 __all__ = ["add", "run"]
 
@@ -93,7 +93,7 @@ def run_and_print(arguments: argparse.Namespace, recipe: object) -> int:
     from flare_train.run_recipe import run_recipe
 
     device = pick_device(arguments.device)
-    jobs = arguments.jobs or (1 if device == "cuda" else _cores())
+    jobs = arguments.jobs or (1 if device == "cuda" else core_count())
     done = run_recipe(recipe, arguments.output, device=device, jobs=jobs)  # type: ignore[arg-type]
     if arguments.json:
         rows = [vars(row) for row in done.rows]
@@ -112,7 +112,3 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
             raise ValueError(f"--reading must be NAME=OPTION, got {text!r}")
         pairs[name] = value
     return pairs
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

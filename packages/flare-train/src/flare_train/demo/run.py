@@ -16,6 +16,7 @@ from flare_io.dataset import Dataset, read_dataset
 from flare_train.demo.inputs import find_ct
 from flare_train.demo.prediction import CaseInput, show_cases
 from flare_train.demo.report import DemoReport, write_report
+from flare_train.options import core_count
 from flare_train.recipe import Recipe, read_recipe
 from flare_train.run_recipe import RecipeRun, run_recipe
 from flare_train.stages.graph import wanted_for
@@ -77,7 +78,7 @@ def run_demo(
     started = time.monotonic()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # Drawing takes all cores as processes; training, one stage after the other, as threads.
-    run_graph(wanted_for(recipe.stages, ["data"]), root, jobs=jobs or _cores())
+    run_graph(wanted_for(recipe.stages, ["data"]), root, jobs=jobs or core_count())
     done = run_recipe(recipe, root, device=device, jobs=1)
     dataset = read_dataset(done.results["data"].values["root"])
     logger.info("pictures of the held-out phantoms")
@@ -156,7 +157,3 @@ def _places(done: RecipeRun, recipe: Recipe) -> dict[str, Path]:
         "run card": done.folder / "run_card.md",
         "this report": done.folder / "report.txt",
     }
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
