@@ -10,11 +10,11 @@ from typing import Any
 
 from flare_train.stages.graph import Stage, in_order
 from flare_train.stages.kinds import read_settings, stage_inputs
+from flare_train.stages.net_settings import TrainSettings
 from flare_train.stages.settings import (
     FuseSettings,
     PhantomSettings,
     PrepareSettings,
-    TrainSettings,
 )
 from flare_train.stages.train_config import train_config
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flare_io.command import ExitCode
 from flare_train.options import Commands
+
+if TYPE_CHECKING:
+    from flare_train.recipe import Recipe
 
 __all__ = ["add", "run"]
 
@@ -48,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     return int(ExitCode.DONE)
 
 
-def _plain(recipe: Any) -> dict[str, Any]:
+def _plain(recipe: Recipe) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "title": recipe.title,
@@ -57,7 +60,7 @@ def _plain(recipe: Any) -> dict[str, Any]:
     }
 
 
-def _description(recipe: Any) -> str:
+def _description(recipe: Recipe) -> str:
     lines = [recipe.title, "", recipe.about, "", "readings (--reading NAME=OPTION)"]
     for reading in recipe.readings:
         others = [option for option in reading.options if option != reading.used]

@@ -6,11 +6,15 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from flare_io.command import ExitCode
 from flare_train.options import Commands, core_count, pick_device, setting_changes
 
-__all__ = ["add", "run"]
+if TYPE_CHECKING:
+    from flare_train.recipe import Recipe
+
+__all__ = ["add", "run", "run_and_print"]
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -22,7 +26,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         description="Run a recipe. The same command again goes on where the run ended, and does "
         "only what new settings concern. `flare-train recipes` lists the recipes.",
     )
-    add_recipe(parser)
+    _add_recipe(parser)
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto"
@@ -37,7 +41,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def add_recipe(parser: argparse.ArgumentParser) -> None:
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which recipe is meant."""
     parser.add_argument("recipe", metavar="RECIPE", help="name, or path of a .toml file")
     parser.add_argument("--dataset", metavar="DIR", help="data; without it phantoms are drawn")
@@ -63,7 +67,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of phantoms and training")
 
 
-def asked_of(arguments: argparse.Namespace) -> dict[str, object]:
+def _asked_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what `read_recipe` is to be asked for."""
     name = arguments.recipe
     return {
@@ -81,20 +85,20 @@ def run(arguments: argparse.Namespace) -> int:
     from flare_train.recipe import read_recipe
     from flare_train.run_recipe import write_request
 
-    asked = asked_of(arguments)
-    recipe = read_recipe(**asked)  # type: ignore[arg-type]
+    asked = _asked_of(arguments)
+    recipe = read_recipe(**asked)
     write_request(arguments.output, **asked)
     return run_and_print(arguments, recipe)
 
 
-def run_and_print(arguments: argparse.Namespace, recipe: object) -> int:
+def run_and_print(arguments: argparse.Namespace, recipe: Recipe) -> int:
     """Run a recipe that has been read."""
     from flare_train.run_card import describe_scores
     from flare_train.run_recipe import run_recipe
 
     device = pick_device(arguments.device)
     jobs = arguments.jobs or (1 if device == "cuda" else core_count())
-    done = run_recipe(recipe, arguments.output, device=device, jobs=jobs)  # type: ignore[arg-type]
+    done = run_recipe(recipe, arguments.output, device=device, jobs=jobs)
     if arguments.json:
         rows = [vars(row) for row in done.rows]
         print(json.dumps({"model": os.fspath(done.model), "scores": rows}))

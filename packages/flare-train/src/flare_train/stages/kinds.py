@@ -8,17 +8,19 @@ from difflib import get_close_matches
 from typing import Any
 
 from flare_train.settings import from_plain
+from flare_train.stages.net_settings import (
+    ModelSettings,
+    PredictSettings,
+    ScoreSettings,
+    TrainSettings,
+)
 from flare_train.stages.settings import (
     DatasetSettings,
     FuseSettings,
     LabelSource,
-    ModelSettings,
     PhantomSettings,
-    PredictSettings,
     PrepareSettings,
-    ScoreSettings,
     SelectSettings,
-    TrainSettings,
 )
 
 __all__ = ["KINDS", "read_settings", "stage_inputs"]

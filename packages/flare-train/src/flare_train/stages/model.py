@@ -14,8 +14,8 @@ from flare_infer.components import Components
 from flare_infer.model import ModelSpec, read_model, write_model
 from flare_infer.windows import WindowPlan
 from flare_train.errors import TrainingDataError
+from flare_train.stages.net_settings import ModelSettings
 from flare_train.stages.predict import model_folder
-from flare_train.stages.settings import ModelSettings
 from flare_train.stages.work import StageWork
 
 __all__ = ["run"]

@@ -13,7 +13,7 @@ from flare_io.atomic import write_json
 from flare_io.dataset import Case
 from flare_io.files import write_label_map
 from flare_train.errors import TrainingDataError
-from flare_train.stages.settings import PredictSettings
+from flare_train.stages.net_settings import PredictSettings
 from flare_train.stages.work import StageResult, StageWork
 
 __all__ = ["LABELS", "model_folder", "run"]

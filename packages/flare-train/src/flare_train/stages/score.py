@@ -9,8 +9,8 @@ from typing import Any
 from flare_io.dataset import Dataset
 from flare_metrics.folder import score_folder
 from flare_metrics.protocols import Protocol, protocol
+from flare_train.stages.net_settings import ScoreSettings
 from flare_train.stages.predict import LABELS
-from flare_train.stages.settings import ScoreSettings
 from flare_train.stages.work import StageWork
 
 __all__ = ["dataset_protocol", "run"]

@@ -1,4 +1,4 @@
-"""What each kind of stage can be told. Nothing here loads torch.
+"""What the stages of data and labels can be told. Nothing here loads torch.
 
 A setting that names a stage makes that stage an input, see `flare_train.stages.kinds`.
 """
@@ -16,19 +16,16 @@ __all__ = [
     "DatasetSettings",
     "FuseSettings",
     "LabelSource",
-    "ModelSettings",
     "PhantomSettings",
-    "PredictSettings",
     "PrepareSettings",
-    "ScoreSettings",
     "SelectSettings",
-    "TrainSettings",
+    "stage_field",
 ]
 
 KSource: TypeAlias = Literal["manifest", "presence"]
 
 
-def _stage(default: Any = dataclasses.MISSING) -> Any:
+def stage_field(default: Any = dataclasses.MISSING) -> Any:
     """Mark a field that names a stage, or several."""
     return field(default=default, metadata={"stage": True})
 
@@ -83,7 +80,7 @@ class SelectSettings:
         stable cases to leave out. A case without predictions is kept.
     """
 
-    data: str = _stage("data")
+    data: str = stage_field("data")
     by: Literal["labels", "agreement", "stability"] = "labels"
     labeled: Literal["any", "yes", "no"] = "any"
     annotated: tuple[int, ...] = ()
@@ -95,7 +92,7 @@ class SelectSettings:
     threshold: float = 0.85
     first_labeled: int = 200
     first_unlabeled: int = 100
-    rounds: tuple[str, ...] = _stage(())
+    rounds: tuple[str, ...] = stage_field(())
     drop: int = 0
 
     def __post_init__(self) -> None:
@@ -124,8 +121,8 @@ class FuseSettings:
         Keep the origin of every voxel.
     """
 
-    data: str = _stage("data")
-    cases: str = _stage("")
+    data: str = stage_field("data")
+    cases: str = stage_field("")
     rule: str
     options: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict, metadata={"stage": True})
@@ -179,137 +176,14 @@ class PrepareSettings:
         Store the provenance of a fusion beside the labels.
     """
 
-    data: str = _stage("data")
+    data: str = stage_field("data")
     labels: tuple[LabelSource, ...] = ()
     unlabeled: bool = False
     keep: tuple[int, ...] = ()
     preprocessing: Mapping[str, Any]
-    intensities_of: str = _stage("")
+    intensities_of: str = stage_field("")
     origins: bool = False
 
     def __post_init__(self) -> None:
         some = bool(self.labels) or self.unlabeled
         require(some, "labels", "name a source, or unlabeled = true", self.labels)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """One network trained.
-
-    Parameters
-    ----------
-    store : str
-        The stage that prepared the cases.
-    cases : str
-        A selection's stage; without one all cases of the store.
-    start : str
-        A training stage whose weights it begins with, all but the heads.
-    classes : tuple of int
-        Label ids, background left out.
-    config : mapping
-        Fields of `flare_train.TrainConfig`, without ``classes`` and ``net.out_channels``, which
-        follow from `classes` and the loss.
-    validation : int
-        How many cases are held back for the learning curve.
-    folds, fold : int
-        With ``folds`` > 0 the cases of this fold are held back instead.
-    windows : mapping
-        Fields of `flare_infer.WindowPlan` of the model, but for the patch.
-    """
-
-    store: str = _stage()
-    cases: str = _stage("")
-    start: str = _stage("")
-    classes: tuple[int, ...]
-    config: Mapping[str, Any]
-    validation: int = 0
-    folds: int = 0
-    fold: int = 0
-    windows: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        require(self.validation >= 0, "validation", "be >= 0", self.validation)
-        require(self.folds == 0 or self.folds >= 2, "folds", "be 0 or >= 2", self.folds)
-        inside = 0 <= self.fold < max(self.folds, 1)
-        require(inside, "fold", f"lie in 0 to {max(self.folds, 1) - 1}", self.fold)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSettings:
-    """A model folder from trained nets.
-
-    Parameters
-    ----------
-    members : tuple of str
-        Training stages, equal but for their weights; several are an ensemble.
-    over : str
-        A model or training stage whose labels are painted over.
-    over_labels : tuple of int
-        Which of its labels.
-    changes : mapping
-        Fields of `flare_infer.ModelSpec` to replace, such as ``order``.
-    windows : mapping
-        Fields of `flare_infer.WindowPlan` to replace.
-    """
-
-    members: tuple[str, ...] = _stage()
-    over: str = _stage("")
-    over_labels: tuple[int, ...] = ()
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    windows: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        require(bool(self.members), "members", "name a training stage or more", self.members)
-        both = bool(self.over) is bool(self.over_labels)
-        require(both, "over_labels", "go together with over", self.over_labels)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictSettings:
-    """Label maps of cases by a model.
-
-    Parameters
-    ----------
-    data : str
-        The dataset's stage.
-    model : str
-        A training or model stage.
-    snapshot : int
-        Of a training stage: 0 its end, 1 the newest kept snapshot, 2 the one before, ...
-    cases : str
-        ``"train"``, ``"test"``, ``"unlabeled"`` or a selection's stage.
-    tta : bool
-        Average over mirror images.
-    mode : {"fast", "exact"}
-    """
-
-    data: str = _stage("data")
-    model: str = _stage()
-    snapshot: int = 0
-    cases: str = _stage("unlabeled")
-    tta: bool = False
-    mode: Literal["fast", "exact"] = "fast"
-
-    def __post_init__(self) -> None:
-        require(self.snapshot >= 0, "snapshot", "be >= 0", self.snapshot)
-        require(self.mode in ("fast", "exact"), "mode", "be 'fast' or 'exact'", self.mode)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreSettings:
-    """Scores of predicted test cases by flare-metrics.
-
-    Parameters
-    ----------
-    data, predictions : str
-        The dataset's stage and the one that predicted ``"test"``.
-    labels : tuple of int
-        Which labels the table of results shows; none: all.
-    protocol : str
-        Of flare-metrics.
-    """
-
-    data: str = _stage("data")
-    predictions: str = _stage()
-    labels: tuple[int, ...] = ()
-    protocol: str = "sound"

@@ -16,7 +16,7 @@ from flare_train.loop import FitResult, fit
 from flare_train.randomness import stream
 from flare_train.run import split_cases
 from flare_train.snapshots import read_weights
-from flare_train.stages.settings import TrainSettings
+from flare_train.stages.net_settings import TrainSettings
 from flare_train.stages.train_config import train_config
 from flare_train.stages.work import StageWork
 from flare_train.stored_case import StoredCase

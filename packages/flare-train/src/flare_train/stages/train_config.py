@@ -10,7 +10,7 @@ from flare_train.augment_config import AugmentConfig
 from flare_train.config import TrainConfig
 from flare_train.loss_config import LossConfig
 from flare_train.settings import from_plain, to_plain
-from flare_train.stages.settings import TrainSettings
+from flare_train.stages.net_settings import TrainSettings
 
 __all__ = ["train_config"]
 
