@@ -124,17 +124,18 @@ def training_shares(
         marks.append(time.perf_counter())
         train_step(state, batch, config, spacing_mm=SPACING_MM)
         marks.append(time.perf_counter())
+        wait, augment, step = np.diff(marks).tolist()
+        print(f"  {number}: wait {wait:.3f} s, augment {augment:.3f}, step {step:.1f}", flush=True)
         if number:
-            wait, augment, step = np.diff(marks)
             spent["wait"] += wait
             spent["augment"] += augment
             spent["step"] += step
     total = spent["wait"] + spent["step"]
     return {
         "iterations": iterations - 1,
-        "seconds_per_iteration": round(float(total / (iterations - 1)), 3),
-        "wait_share": round(float(spent["wait"] / total), 5),
-        "augment_share": round(float(spent["augment"] / total), 4),
+        "seconds_per_iteration": round(total / (iterations - 1), 3),
+        "wait_share": round(spent["wait"] / total, 5),
+        "augment_share": round(spent["augment"] / total, 4),
         "target_wait_share": TARGETS["wait_share"],
     }
 
