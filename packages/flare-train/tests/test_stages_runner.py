@@ -68,6 +68,17 @@ def test_both_results_of_a_change_stay(done):
     assert names_waiting(recipe_of(), done) == []
 
 
+def test_a_run_can_be_moved(done, tmp_path):
+    shutil.copytree(done, tmp_path / "moved")
+    shutil.move(tmp_path / "moved", tmp_path / "elsewhere")
+    changed = recipe_of(**{"stages.fused.options.tie": "B"})
+    before = done.stat().st_mtime_ns
+    results = run_graph(wanted_for(changed.stages, ["fused"]), tmp_path / "elsewhere")
+    sources = json.loads((results["fused"].folder / "fused" / "report.json").read_text())["dataset"]
+    assert sources.startswith(str(tmp_path))
+    assert done.stat().st_mtime_ns == before
+
+
 def test_a_stage_that_fails_is_named(done):
     recipe = recipe_of(**{"stages.net.validation": 99})
     for jobs in (1, 2):

@@ -80,7 +80,8 @@ def run_demo(
     # Drawing takes all cores as processes; training, one stage after the other, as threads.
     run_graph(wanted_for(recipe.stages, ["data"]), root, jobs=jobs or core_count())
     done = run_recipe(recipe, root, device=device, jobs=1)
-    dataset = read_dataset(done.results["data"].values["root"])
+    data = done.results["data"]
+    dataset = read_dataset(data.folder / data.values["root"])
     logger.info("pictures of the held-out phantoms")
     heldout = show_cases(_heldout(done, dataset), done.model, root, group="heldout", device=device)
     logger.info("real CT" if ct else "no CT folder given (--ct DIR), none predicted")

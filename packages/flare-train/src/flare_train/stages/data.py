@@ -24,7 +24,7 @@ def run(work: StageWork) -> dict[str, Any]:
     if work.stage.kind == "phantom":
         from flare_io.phantom import write_phantom_dataset
 
-        root = write_phantom_dataset(
+        write_phantom_dataset(
             work.folder / "dataset",
             preset=settings.preset,
             cases=settings.cases,
@@ -32,13 +32,15 @@ def run(work: StageWork) -> dict[str, Any]:
             seed=settings.seed,
             jobs=work.jobs,
         )
+        # Relative, so that the folder of the run can be moved.
+        root = Path("dataset")
     else:
-        root = Path(settings.path)
-    dataset = read_dataset(root, k_source=settings.k_source)
+        root = Path(settings.path).resolve()
+    dataset = read_dataset(work.folder / root, k_source=settings.k_source)
     for note in dataset.notes:
         logger.warning("%s", note)
     return {
-        "root": str(root.resolve()),
+        "root": str(root),
         "k_source": settings.k_source,
         "name": dataset.name,
         "classes": list(dataset.table.ids),

@@ -74,8 +74,10 @@ class StageWork:
         """Return the dataset of the input that ``settings.data`` names."""
         from flare_io.dataset import read_dataset
 
-        values = self.inputs[self.settings.data].values
-        return read_dataset(values["root"], k_source=values["k_source"])
+        result = self.inputs[self.settings.data]
+        return read_dataset(
+            result.folder / result.values["root"], k_source=result.values["k_source"]
+        )
 
     def selected(self, stage: str) -> frozenset[str] | None:
         """Return the case ids of a selection; None, for all, without one."""
