@@ -348,3 +348,15 @@ def test_k_from_presence_fails_where_an_organ_is_absent(run, phantom_folder, tmp
         results = run(own=data, cases=prepared(data="own", labels=[{"source": "own"}]))
         known[source] = stored(results["cases"], "phantom_0002").annotated
     assert known == {"manifest": {1, 14}, "presence": {1}}
+
+
+def test_labels_of_which_nobody_states_k(run, phantom_folder, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(phantom_folder, folder)
+    manifest = json.loads((folder / "dataset.json").read_text())
+    manifest["flare"]["cases"]["phantom_0002"]["K"] = None
+    (folder / "dataset.json").write_text(json.dumps(manifest))
+    own = {"kind": "dataset", "path": str(folder)}
+    cases = prepared(data="own", labels=[{"source": "own"}])
+    with pytest.raises(StageError, match=r"phantom_0002.*nobody states.*k_source = 'presence'"):
+        run(own=own, cases=cases)
