@@ -1,5 +1,8 @@
 import dataclasses
+import gc
 import json
+import os
+import traceback
 
 import numpy as np
 import pytest
@@ -146,3 +149,24 @@ def run_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("settings") / "run.json"
     path.write_text(json.dumps(_run_config().to_dict()))
     return path
+
+
+def _fork(action) -> int:
+    child = os.fork()
+    if child:
+        return child
+    # What the parent left to the collector may wait for threads that only the parent has.
+    gc.freeze()
+    code = 1
+    try:
+        code = action() or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+@pytest.fixture(scope="session")
+def fork():
+    """Return a function that runs an action in a child process and returns its number."""
+    return _fork

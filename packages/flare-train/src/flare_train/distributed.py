@@ -25,6 +25,9 @@ __all__ = ["ALONE", "ParallelNet", "World", "join_world"]
 T = TypeVar("T")
 # Rank 0 may prepare a whole dataset while the others wait.
 _PATIENCE = timedelta(days=2)
+# Groups that were left, kept to the end of the process: gloo's destructor holds Python's lock while
+# it waits for a thread of its own, which may need that lock to let go of the last tensor.
+_LEFT: list[Any] = []
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def join_world(device: torch.device | str = "cpu") -> Iterator[World]:
         yield World(dist.get_rank(), dist.get_world_size(), own)
     finally:
         if not joined_before:
+            _LEFT.append(dist.group.WORLD)
             dist.destroy_process_group()
 
 
@@ -146,8 +150,8 @@ class ParallelNet:
             self._parallel = DistributedDataParallel(
                 _AllLevels(net),
                 device_ids=[device.index] if device.type == "cuda" else None,
-                # The coarsest output of deep supervision has weight 0.
-                find_unused_parameters=True,
+                # The coarsest of several outputs has weight 0 in the loss.
+                find_unused_parameters=len(net.heads) > 1,
             )
 
     def __call__(self, images: Tensor) -> list[Tensor]:
