@@ -98,7 +98,8 @@ class Run:
         found = self.world.share(find_checkpoints(self.checkpoints))
         if found:
             state = load_checkpoint(found[0], config, data=self.data, device=device)
-            logger.info("going on from iteration %d of %d", state.iteration, config.iterations)
+            if self.world.is_first:
+                logger.info("going on from iteration %d of %d", state.iteration, config.iterations)
         else:
             state = build_state(config, device=device)
         if self.world.is_first:

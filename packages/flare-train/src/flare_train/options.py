@@ -89,6 +89,13 @@ def pick_device(name: str) -> str:
     return name
 
 
+def print_model(arguments: argparse.Namespace, model: os.PathLike[str]) -> None:
+    """Print where a model lies, once however many processes trained it."""
+    if os.environ.get("RANK", "0") == "0":
+        path = os.fspath(model)
+        print(json.dumps({"model": path}) if arguments.json else f"model {path}")
+
+
 def log_case(name: str, done: int, total: int) -> None:
     """Log a line for every 25th prepared case and the last one."""
     if done == total or done % 25 == 0:

@@ -18,11 +18,12 @@ from typing import Any
 import torch
 
 from flare_io.atomic import write_json
-from flare_io.dataset import read_dataset
+from flare_io.dataset import Dataset, read_dataset
 from flare_io.preprocessing import Preprocessing
 from flare_train.caches import open_cases
 from flare_train.cases import build_store, training_cases
 from flare_train.config import TrainConfig
+from flare_train.distributed import World, join_world
 from flare_train.export import export_model
 from flare_train.loop import fit
 from flare_train.randomness import stream
@@ -131,7 +132,8 @@ def fit_dataset(
     labels, completed : path, iterable of int, optional
         Folder of other label maps and what they show, see `training_cases`.
     device : torch.device or str, optional
-        Where the net is trained.
+        Where the net is trained. Under ``torchrun`` the first process prepares the cases and writes
+        the model, and all train.
     jobs : int, optional
         Cases prepared at the same time.
     progress : callable, optional
@@ -143,39 +145,56 @@ def fit_dataset(
         The model folder.
     """
     root = Path(output)
-    root.mkdir(parents=True, exist_ok=True)
     source = read_dataset(dataset)
-    table = source.table
     complete = None if completed is None else sorted(completed)
-    cases = training_cases(source, labels=labels, completed=complete)
-    asked = {
-        "dataset": os.path.abspath(dataset),
-        "labels": None if labels is None else os.path.abspath(labels),
-        "completed": complete,
-        "config": config.to_dict(),
-    }
-    write_json(root / "run.json", asked)
-    ids = build_store(
-        cases, config.preprocessing, root / "store", table=table, jobs=jobs, progress=progress
-    )
+    with join_world(device) as world:
+        ids: tuple[str, ...] = ()
+        if world.is_first:
+            asked = {
+                "dataset": os.path.abspath(dataset),
+                "labels": None if labels is None else os.path.abspath(labels),
+                "completed": complete,
+                "config": config.to_dict(),
+            }
+            root.mkdir(parents=True, exist_ok=True)
+            write_json(root / "run.json", asked)
+            ids = build_store(
+                training_cases(source, labels=labels, completed=complete),
+                config.preprocessing,
+                root / "store",
+                table=source.table,
+                jobs=jobs,
+                progress=progress,
+            )
+        return _train(root, config, world.share(ids), source=source, world=world)
+
+
+def _train(
+    root: Path, config: RunConfig, ids: tuple[str, ...], *, source: Dataset, world: World
+) -> Path:
+    """Train on a store that is there, and write the model."""
+    table = source.table
     learned, held_back = split_cases(ids, config.validation_cases, seed=config.train.seed)
     result = fit(
         config.train,
-        open_cases(root / "store", learned, device=device),
+        open_cases(root / "store", learned, device=world.device),
         root / "training",
         validation=open_cases(root / "store", held_back),
-        device=device,
-        workers=1,
+        device=world.device,
         names={label: table.name_of(label) for label in config.train.classes[1:]},
     )
-    return export_model(
-        root / "model",
-        result,
-        config.train,
-        table=table,
-        preprocessing=config.preprocessing,
-        provenance={"dataset": source.name, "cases": len(learned)},
-    )
+    if world.is_first:
+        export_model(
+            root / "model",
+            result,
+            config.train,
+            table=table,
+            preprocessing=config.preprocessing,
+            provenance={"dataset": source.name, "cases": len(learned)},
+        )
+    # The others do not leave before the model is whole: torchrun ends all once one has failed.
+    world.gather(None)
+    return root / "model"
 
 
 def resume(

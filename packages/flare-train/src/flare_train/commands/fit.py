@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from flare_io.command import ExitCode
 from flare_train.options import (
@@ -12,6 +11,7 @@ from flare_train.options import (
     label_ids,
     log_case,
     pick_device,
+    print_model,
     setting_changes,
 )
 
@@ -68,5 +68,5 @@ def run(arguments: argparse.Namespace) -> int:
         jobs=arguments.jobs,
         progress=log_case,
     )
-    print(json.dumps({"model": str(model)}) if arguments.json else f"model {model}")
+    print_model(arguments, model)
     return int(ExitCode.DONE)

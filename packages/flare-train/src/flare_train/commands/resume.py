@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from flare_io.command import ExitCode
-from flare_train.options import Commands, add_machine, log_case, pick_device
+from flare_train.options import Commands, add_machine, log_case, pick_device, print_model
 
 __all__ = ["add", "run"]
 
@@ -36,5 +35,5 @@ def run(arguments: argparse.Namespace) -> int:
         jobs=arguments.jobs,
         progress=log_case,
     )
-    print(json.dumps({"model": str(model)}) if arguments.json else f"model {model}")
+    print_model(arguments, model)
     return int(ExitCode.DONE)
