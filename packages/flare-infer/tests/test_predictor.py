@@ -202,3 +202,58 @@ def test_every_order_head_and_layout_gives_labels_of_the_model(spec, ct, tmp_pat
             labels = set(np.unique(found.array).tolist())
             assert len(labels) > 1, (name, mode)
             assert labels <= {0, 1, 3, 14}
+
+
+@pytest.mark.parametrize("order", all_orders()[::11], ids=str)
+def test_slabs_come_as_they_are_decided_and_make_up_the_labels(predictor, ct, order):
+    image = ct.reordered(order)
+    got = np.zeros(image.shape, np.uint8)
+    windows, when = [], []
+
+    def take(place, labels):
+        assert not got[place].any()
+        got[place] = labels
+        when.append(len(windows))
+
+    labels = predictor.predict(image, on_slab=take, on_window=lambda: windows.append(1))
+    assert np.array_equal(got, labels.array)
+    assert len(when) > 1
+    # The first labels came before the last windows were looked at.
+    assert when[0] < len(windows)
+
+
+def test_models_that_need_all_labels_give_one_slab(spec, ct, tmp_path):
+    tidy = replace(spec, components={"min_share": 0.5})
+    write_model(tmp_path / "m", tidy, [random_weights(spec.net)])
+    slabs = []
+    labels = Predictor.load(tmp_path / "m", device="cpu").predict(
+        ct, on_slab=lambda place, slab: slabs.append(slab.copy())
+    )
+    assert len(slabs) == 1
+    assert np.array_equal(slabs[0], labels.array)
+
+
+def test_a_slab_may_cancel(predictor, ct):
+    def cancel(place, labels):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predictor.predict(ct, on_slab=cancel)
+
+
+def test_tensors_are_taken(predictor, ct):
+    expected = predictor.predict(ct).array
+    tensor = torch.from_numpy(ct.array.copy())
+    assert np.array_equal(predictor.predict(tensor, ct.geometry).array, expected)
+
+
+def test_two_models_run_side_by_side(predictor, with_regions, ct, tmp_path):
+    write_model(tmp_path / "m", with_regions, [random_weights(with_regions.net, seed=3)] * 2)
+    other = Predictor.load(tmp_path / "m", device="cpu")
+    expected = [each.predict(ct, mode="exact").array for each in (predictor, other)]
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(each.predict, ct, mode="exact") for each in (predictor, other) * 3]
+        found = [job.result().array for job in jobs]
+    assert not np.array_equal(*expected)
+    for number, labels in enumerate(found):
+        assert np.array_equal(labels, expected[number % 2])

@@ -224,3 +224,14 @@ def test_geometry_of_the_networks_grid_covers_the_crop(order):
     expected = ordered.world_from_index([np.array(box.start) - 0.5, np.array(box.stop) - 0.5])
     np.testing.assert_allclose(corners, expected, atol=1e-9)
     assert grid.axis_codes == "SPL"
+
+
+@pytest.mark.parametrize("order", ALL_ORDERS[::5], ids=str)
+def test_planes_of_the_crop_are_found_in_what_came(order):
+    stored = scan().reordered(order)
+    case = prepare(stored, wanted(spacing_mm=None, intensity=NONE))
+    preparation = case.preparation
+    z, y, x = preparation.source_slices(2, 5)
+    planes = preparation.order.apply(stored.array[z, y, x])
+    np.testing.assert_array_equal(planes, case.array[0, 2:5])
+    assert preparation.cropped_shape[0] == 7

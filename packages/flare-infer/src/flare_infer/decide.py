@@ -5,7 +5,7 @@ An array of channels x full size never exists.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flare_infer.components import remove_small_components
 from flare_infer.heads import Head
 from flare_infer.spec import Mode, ModelSpec
-from flare_infer.upsample import upsampled_labels
+from flare_infer.upsample import label_slabs
 from flare_io.preparation import Preparation
 from flare_io.resample import (
     AxisOperator,
@@ -24,18 +24,19 @@ from flare_io.resample import (
     separate_axis,
 )
 
-__all__ = ["decide_labels"]
+__all__ = ["decide_labels", "decided_slabs"]
 
 
-def decide_labels(
-    logits: NDArray[Any], preparation: Preparation, spec: ModelSpec, *, mode: Mode
-) -> NDArray[Any]:
+def decided_slabs(
+    planes: Iterable[NDArray[Any]], preparation: Preparation, spec: ModelSpec, *, mode: Mode
+) -> Iterator[NDArray[Any]]:
     """Turn logits into labels, in the order and by the rules of a model.
 
     Parameters
     ----------
-    logits : (channels, z, y, x) float16 or float32 array
-        On the network's grid.
+    planes : iterable of (channels, y, x) float arrays
+        The logits on the network's grid from the first plane to the last. Each is asked for when it
+        is needed and must not change until two more have been. In exact mode float16 numbers.
     preparation : Preparation
         Of the case.
     spec : ModelSpec
@@ -44,41 +45,53 @@ def decide_labels(
         ``exact`` computes in float64 and rounds to float16 before the decision, as nnU-Net does;
         ``fast`` computes in float32.
 
-    Returns
-    -------
-    (z, y, x) uint8 or uint16 array
-        On ``preparation.cropped_shape``.
+    Yields
+    ------
+    (planes, y, x) uint8 or uint16 array
+        New each time; together ``preparation.cropped_shape``. As early as can be, or one slab with
+        all planes where components are removed or labels are decided before they are resampled.
 
     Notes
     -----
-    Cost: that of `flare_infer.upsample.upsampled_labels`, or of resampling labels. Memory beside
-    the result: a few planes, however long the scan. Logits of order 3 (no published model) are
-    resampled whole, a channel at a time.
+    Cost: that of `flare_infer.upsample.label_slabs`, or of resampling labels. Memory beside the
+    slab: a few planes, however long the scan. Logits of order 3 (no published model) are resampled
+    whole, a channel at a time.
     """
-    shape = preparation.cropped_shape
-    if spec.order == "resample-decide":
-        if tuple(logits.shape[1:]) == shape:
-            labels = _plane_by_plane(logits, spec.head)
-        elif spec.preprocessing.logits_order == 3:
-            labels = _cubic_labels(logits, preparation, spec)
-        else:
-            operators = _operators(logits.shape[1:], preparation, spec)
-            labels = upsampled_labels(logits, operators, spec.head, half=mode == "exact")
-        return _tidied(labels, spec, preparation.cropped_spacing_mm)
-    return resample_labels(
-        _tidied(_plane_by_plane(logits, spec.head), spec, preparation.spacing_mm),
-        shape,
-        rule="nearest" if spec.order == "decide-resample" else "linear",
-        separate_axis=_coarse_axis(preparation, spec),
-    )
+    shape, head = preparation.cropped_shape, spec.head
+    if spec.order != "resample-decide":
+        coarse = np.concatenate(list(_plane_by_plane(planes, head)))
+        yield resample_labels(
+            _tidied(coarse, spec, preparation.spacing_mm),
+            shape,
+            rule="nearest" if spec.order == "decide-resample" else "linear",
+            separate_axis=_coarse_axis(preparation, spec),
+        )
+        return
+    if preparation.shape == shape:
+        slabs = _plane_by_plane(planes, head)
+    elif spec.preprocessing.logits_order == 3:
+        dtype = np.float16 if mode == "exact" else np.float32
+        logits = np.stack([plane.astype(dtype) for plane in planes], axis=1)
+        slabs = iter([_cubic_labels(logits, preparation, spec)])
+    else:
+        slabs = label_slabs(planes, _operators(preparation, spec), head, half=mode == "exact")
+    if spec.components is None:
+        yield from slabs
+    else:
+        yield _tidied(np.concatenate(list(slabs)), spec, preparation.cropped_spacing_mm)
 
 
-def _plane_by_plane(logits: NDArray[Any], head: Head) -> NDArray[Any]:
-    labels = np.empty(logits.shape[1:], dtype=head.dtype)
-    for z, plane in enumerate(labels):
-        # float16 is compared by software, one number at a time.
-        plane[...] = head.decide(logits[:, z].astype(np.float32, copy=False))
-    return labels
+def decide_labels(
+    logits: NDArray[Any], preparation: Preparation, spec: ModelSpec, *, mode: Mode
+) -> NDArray[Any]:
+    """Return all slabs of `decided_slabs` for whole logits (channels, z, y, x) in one array."""
+    planes = np.moveaxis(logits, 1, 0)
+    return np.concatenate(list(decided_slabs(planes, preparation, spec, mode=mode)))
+
+
+def _plane_by_plane(planes: Iterable[NDArray[Any]], head: Head) -> Iterator[NDArray[Any]]:
+    # float16 is compared by software, one number at a time.
+    return (head.decide(plane.astype(np.float32, copy=False))[None] for plane in planes)
 
 
 def _tidied(
@@ -102,7 +115,7 @@ def _cubic_labels(logits: NDArray[Any], preparation: Preparation, spec: ModelSpe
 
 
 def _operators(
-    shape: Sequence[int], preparation: Preparation, spec: ModelSpec
+    preparation: Preparation, spec: ModelSpec
 ) -> tuple[AxisOperator, AxisOperator, AxisOperator]:
     orders = [spec.preprocessing.logits_order] * 3
     coarse = _coarse_axis(preparation, spec)
@@ -110,7 +123,9 @@ def _operators(
         orders[coarse] = spec.preprocessing.logits_order_z
     z, y, x = (
         axis_operator(n_in, n_out, order)
-        for n_in, n_out, order in zip(shape, preparation.cropped_shape, orders, strict=True)
+        for n_in, n_out, order in zip(
+            preparation.shape, preparation.cropped_shape, orders, strict=True
+        )
     )
     return z, y, x
 

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flare_infer.decide import decide_labels
+from flare_infer.channels import Image, read_channels
+from flare_infer.decide import decided_slabs
 from flare_infer.errors import ModelError
 from flare_infer.memory import estimate_volume_mib, require_memory
 from flare_infer.model import Model, read_model
-from flare_infer.sliding import Net, ensemble_logits
+from flare_infer.sliding import Net, logit_planes
 from flare_infer.spec import Mode, ModelSpec
+from flare_infer.stopwatch import Stopwatch
 from flare_io.geometry import Geometry
 from flare_io.policy import ReadPolicy
-from flare_io.preparation import prepare, restore
+from flare_io.prepared_planes import prepare_planes
 from flare_io.volume import Volume
 
 __all__ = ["Image", "Outcome", "Predictor"]
 
-Image = os.PathLike[str] | str | Volume | Sequence[os.PathLike[str] | str | Volume]
+OnSlab = Callable[[tuple[slice, slice, slice], NDArray[Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +105,7 @@ class Predictor:
         policy: ReadPolicy | None = None,
         timings: dict[str, float] | None = None,
         on_window: Callable[[], None] | None = None,
+        on_slab: OnSlab | None = None,
     ) -> Volume:
         """Segment one case.
 
@@ -112,7 +113,8 @@ class Predictor:
         ----------
         image : path, Volume, (z, y, x) array, or sequence of paths or Volumes
             A file, a DICOM series folder, or what has been read already; a sequence holds the
-            channels of one case.
+            channels of one case. Arrays of other libraries are taken through DLPack, from a GPU as
+            well.
         geometry : Geometry, optional
             Needed with an array, and only then.
         mode : {"fast", "exact"}, optional
@@ -125,6 +127,11 @@ class Predictor:
             Filled with seconds by step.
         on_window : callable, optional
             Called after each window; an exception from it cancels the case.
+        on_slab : callable, optional
+            Called with labels as soon as they are final: their place in the image, three slices,
+            and a view of them, to be read and not changed. What no slab covers is 0. Models that
+            remove components, decide before they resample or have overlays give one slab. An
+            exception from it cancels the case.
 
         Returns
         -------
@@ -142,53 +149,66 @@ class Predictor:
         """
         if mode not in (None, "fast", "exact"):
             raise ValueError(f"mode must be fast or exact, got {mode!r}")
-        layers = self.model.layers
-        if tta and not all(layer.spec.windows.mirror_axes for layer, _ in layers):
+        layers = [
+            _Layer(layer.spec, nets, labels)
+            for (layer, labels), nets in zip(self.model.layers, self.nets, strict=True)
+        ]
+        if tta and not all(layer.spec.windows.mirror_axes for layer in layers):
             raise ValueError("tta needs a model trained with mirroring; this one has none")
-        spent = timings if timings is not None else {}
-        with _timed(spent, "read"):
-            channels = _channels(image, geometry, policy or ReadPolicy())
+        watch = Stopwatch(timings if timings is not None else {})
+        with watch.step("read"):
+            channels = read_channels(image, geometry, policy or ReadPolicy())
         self._check(channels, mode)
         notes = tuple(note for channel in channels for note in channel.notes)
-        result: Volume | None = None
-        for number, ((layer, labels), nets) in enumerate(zip(layers, self.nets, strict=True), 1):
+        how = _How(mode, tta, on_window, watch)
+        if len(layers) == 1:
+            return replace(self._segment(channels, layers[0], how, on_slab), notes=notes)
+        result = self._segment(list(channels), layers[0], how, None)
+        for layer in layers[1:]:
             # Read from a file, the volume is not needed behind the last layer's preparation.
-            held = channels if number == len(layers) else list(channels)
-            found = self._segment(held, layer.spec, nets, (mode, tta, on_window), spent)
-            result = found if result is None else _painted(result, found, labels or ())
-        assert result is not None, "a model has at least one layer"
+            held = channels if layer is layers[-1] else list(channels)
+            found = self._segment(held, layer, how, None)
+            result = _painted(result, found, layer.painted or ())
+        if on_slab is not None:
+            on_slab((slice(None), slice(None), slice(None)), result.array)
         return replace(result, notes=notes)
 
     def _segment(
         self,
         channels: list[Volume],
-        spec: ModelSpec,
-        nets: Sequence[Net],
-        how: tuple[Mode | None, bool, Callable[[], None] | None],
-        spent: dict[str, float],
+        layer: _Layer,
+        how: _How,
+        on_slab: OnSlab | None,
     ) -> Volume:
         """Return the labels of one layer; empties the list of channels."""
-        mode, mirror, on_window = how
-        chosen = mode or spec.default_mode
-        with _timed(spent, "prepare"):
-            prepared = prepare(channels, spec.preprocessing)
+        spec, watch = layer.spec, how.watch
+        mode = how.mode or spec.default_mode
+        with watch.step("prepare"):
+            case = prepare_planes(channels, spec.preprocessing)
         channels.clear()
-        preparation = prepared.preparation
-        with _timed(spent, "network"):
-            logits = ensemble_logits(
-                nets,
-                prepared.array,
-                spec.windows,
-                mode=chosen,
-                mirror=mirror,
-                on_window=on_window,
-                head=spec.head,
-            )
-        del prepared
-        with _timed(spent, "decide"):
-            cropped = decide_labels(logits, preparation, spec, mode=chosen)
-        with _timed(spent, "restore"):
-            return restore(cropped, preparation)
+        preparation = case.preparation
+        planes = logit_planes(
+            layer.nets,
+            watch.over("prepare", case.blocks),
+            preparation.shape,
+            spec.windows,
+            mode=mode,
+            mirror=how.mirror,
+            on_window=how.on_window,
+            head=spec.head,
+        )
+        slabs = decided_slabs(watch.over("network", planes), preparation, spec, mode=mode)
+        with watch.step("restore"):
+            whole = np.zeros(preparation.source_shape, dtype=spec.head.dtype)
+        first = 0
+        for slab in watch.over("decide", slabs):
+            with watch.step("restore"):
+                place = preparation.source_slices(first, first + len(slab))
+                preparation.order.apply(whole[place])[...] = slab
+            first += len(slab)
+            if on_slab is not None:
+                on_slab(place, whole[place])
+        return Volume(whole, preparation.source_geometry)
 
     def predict_many(
         self,
@@ -242,6 +262,25 @@ class Predictor:
             chosen = mode or self.model.spec.default_mode
             needed = estimate_volume_mib(self.model, channels[0], mode=chosen)
             require_memory(needed, self.memory_mib)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A model or an overlay: what it is, its members, and the labels that it paints."""
+
+    spec: ModelSpec
+    nets: Sequence[Net]
+    painted: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class _How:
+    """What all layers of one case share."""
+
+    mode: Mode | None
+    mirror: bool
+    on_window: Callable[[], None] | None
+    watch: Stopwatch
 
 
 def _painted(below: Volume, above: Volume, labels: Sequence[int]) -> Volume:
@@ -307,37 +346,3 @@ def _array_net(module: torch.nn.Module, device: torch.device) -> Net:
         return logits
 
     return run
-
-
-def _channels(
-    image: Image | NDArray[Any], geometry: Geometry | None, policy: ReadPolicy
-) -> list[Volume]:
-    if isinstance(image, np.ndarray):
-        if geometry is None:
-            raise ValueError("geometry must be given with an array")
-        return [Volume(image, geometry)]
-    if geometry is not None:
-        raise ValueError("geometry goes with an array only: files and volumes have their own")
-    if isinstance(image, Volume | str | os.PathLike):
-        return [_volume(image, policy)]
-    channels = [_volume(each, policy) for each in image]
-    if not channels:
-        raise ValueError("image must hold at least one channel, got an empty sequence")
-    return channels
-
-
-def _volume(image: os.PathLike[str] | str | Volume, policy: ReadPolicy) -> Volume:
-    if isinstance(image, Volume):
-        return image
-    from flare_io.files import read_volume
-
-    return read_volume(Path(image), policy=policy)
-
-
-@contextmanager
-def _timed(spent: dict[str, float], step: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        spent[step] = round(spent.get(step, 0.0) + time.perf_counter() - started, 4)

@@ -88,6 +88,22 @@ class Preparation:
         origin = tuple(cropped.world_from_index(first).tolist())
         return Geometry((z, y, x), origin, cropped.direction)
 
+    def source_slices(self, first: int, last: int) -> tuple[slice, slice, slice]:
+        """Return where planes ``first`` to ``last`` (excluded) of the crop lie in what came.
+
+        ``order.apply(array[source_slices])`` are these planes, in the network's axes.
+        """
+        starts, stops = list(self.box.start), list(self.box.stop)
+        starts[0], stops[0] = self.box.start[0] + first, self.box.start[0] + last
+        slices = [slice(0)] * 3
+        for axis, flip, start, stop in zip(
+            self.order.permutation, self.order.flips, starts, stops, strict=True
+        ):
+            n = self.source_shape[axis]
+            slices[axis] = slice(n - stop, n - start) if flip else slice(start, stop)
+        z, y, x = slices
+        return z, y, x
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dict; `from_dict` is the way back."""
         return {
