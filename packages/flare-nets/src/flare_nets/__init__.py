@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         import_weights,
     )
     from flare_nets.build import build_net
+    from flare_nets.channels_last import use_channels_last
     from flare_nets.config import NetConfig
     from flare_nets.cost import Cost, LayerCost, count_cost
     from flare_nets.errors import WeightsError
@@ -43,6 +44,7 @@ __all__ = [
     "import_weights",
     "preset",
     "preset_names",
+    "use_channels_last",
 ]
 
 _HOMES = {
@@ -63,6 +65,7 @@ _HOMES = {
     "import_weights": "adapters",
     "preset": "presets",
     "preset_names": "presets",
+    "use_channels_last": "channels_last",
 }
 
 

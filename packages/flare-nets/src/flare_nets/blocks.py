@@ -37,6 +37,11 @@ class ConvNorm(nn.Module):
         Bias of the convolution.
     activation : bool
         Whether leaky ReLU follows.
+
+    Attributes
+    ----------
+    channels_last : bool
+        Set by `flare_nets.use_channels_last`.
     """
 
     def __init__(
@@ -55,11 +60,20 @@ class ConvNorm(nn.Module):
         self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=bias)
         self.norm = _NORMS[norm](out_channels, eps=1e-5, affine=True)
         self.activation = activation
+        self.channels_last = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in, z, y, x) to (b, out, z / stride, y / stride, x / stride)."""
-        x = self.norm(self.conv(x))
+        x = self._normalized(self.conv(x))
         return F.leaky_relu(x, NEGATIVE_SLOPE, inplace=True) if self.activation else x
+
+    def _normalized(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        if self.channels_last and isinstance(norm, nn.InstanceNorm3d):
+            # See flare_nets.channels_last.
+            return F.group_norm(x, x.shape[1], norm.weight, norm.bias, norm.eps)
+        normalized: Tensor = norm(x)
+        return normalized
 
 
 class ResidualBlock(nn.Module):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from flare_nets.build import build_net
+from flare_nets.channels_last import use_channels_last
 from flare_nets.unet import UNet
 from flare_train.config import TrainConfig
 from flare_train.distributed import ParallelNet
@@ -93,10 +94,7 @@ def build_state(
         load_start_weights(net, config.start, strip_heads=config.strip_heads)
     net = net.to(place)
     if place.type == "cpu":
-        # A training step takes 0.75 of the time of the default order (measured on AVX-512).
-        for weight in net.parameters():
-            if weight.ndim == 5:
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
+        use_channels_last(net)
     return TrainState(
         net=net,
         optimizer=build_optimizer(net.parameters(), config.optimizer),
