@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from flare_infer.memory import estimate_memory_mib, require_memory
 from flare_infer.model import write_model
 from flare_infer.predictor import Predictor
 from flare_io.geometry import AxisOrder, Geometry
@@ -150,25 +149,24 @@ def test_devices_that_are_not_there(model_folder):
 
 
 def test_a_budget_too_small_names_the_smallest_that_works(model_folder, ct):
-    model = Predictor.load(model_folder).model
-    spacing = ct.geometry.spacing_mm
-    needed = estimate_memory_mib(model, ct.shape, spacing_mm=spacing, mode="fast")
+    predictor = Predictor.load(model_folder)
+    plan = predictor.explain(ct.shape, spacing_mm=ct.geometry.spacing_mm, measure=False)
+    needed = plan.peak_mib
+    assert plan.seconds is None
     with pytest.raises(MemoryError, match=f"give at least {needed}"):
         Predictor.load(model_folder, memory_mib=needed - 1).predict(ct)
     assert Predictor.load(model_folder, memory_mib=needed).predict(ct).shape == ct.shape
-    require_memory(10**9, None)
 
 
-def test_the_estimate_counts_what_grows_with_the_scan(model_folder):
-    model = Predictor.load(model_folder).model
-    sizes = [
-        estimate_memory_mib(model, (n, 512, 512), spacing_mm=(4.0, 2.0, 2.0), mode="fast")
-        for n in (100, 200, 300)
-    ]
-    # Per voxel: 8 bytes of volume and copy, 8 of the prepared grid, 4 * (4 + 1) of sums.
-    growth = 100 * 512 * 512 * 36 / 2**20
-    assert sizes[1] - sizes[0] == pytest.approx(growth, abs=1)
-    assert sizes[2] - sizes[1] == pytest.approx(growth, abs=1)
+@pytest.mark.parametrize("tta", [False, True])
+def test_windows_are_explained_as_they_are_looked_at(predictor, ct, tta):
+    told = []
+    plan = predictor.explain(ct.shape, spacing_mm=ct.geometry.spacing_mm, tta=tta)
+    predictor.predict(ct, tta=tta, on_window=lambda: told.append(1))
+    # All mirror images of a window are one call.
+    assert plan.windows == len(told) * (8 if tta else 1)
+    assert plan.macs == plan.windows * predictor.model.macs
+    assert plan.seconds > 0
 
 
 def test_a_tiny_volume_is_padded_to_a_window(predictor):

@@ -1,70 +1,139 @@
-"""How much host memory one case will take, said before the run."""
+"""How much host memory one case will take, and how long, said before the run.
+
+The engine holds the volume, its labels, and rings of planes; nothing else grows with a scan. What a
+network holds for a moment is counted from its description, without loading torch.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from flare_infer.model import Mode, Model
-from flare_io.resample import target_shape
+from flare_infer.spec import ModelSpec
+from flare_infer.window_sums import PLANES_KEPT
+from flare_infer.windows import Shape
+from flare_io.preprocessing import Preprocessing
+from flare_io.resample import separate_axis, target_shape
 from flare_io.volume import Volume, to_canonical
+from flare_nets.config import NetConfig
 
-__all__ = ["estimate_memory_mib", "estimate_volume_mib", "require_memory"]
+__all__ = ["CasePlan", "network_mib", "plan_case", "require_memory", "volume_grid"]
 
 _MIB = 2**20
-# Interpreter, torch and its thread pools, measured on a process that has run one tiny case.
-_RUNTIME_MIB = 350
+# Interpreter, NumPy, torch: a process that has loaded a tiny model.
+_RUNTIME_MIB = 235
+# oneDNN's code and scratch, and its copies of activations in its own order of channels, in channels
+# of full size: fitted to nets of 16 to 32 features and windows of 0.1 to 0.8 million voxels.
+_LIBRARY_MIB = 30
+_LIBRARY_CHANNELS = 45
+_NARROWEST = 16
+# Rows of one product in resampling, and how far a cubic spline reaches on both sides.
+_ROWS = 32
+_SPLINE_PLANES = 60
+# Planes of all channels that deciding holds: logits, their order as integers, winners, corners.
+_DECIDING_PLANES = 12
 
 
-def estimate_volume_mib(model: Model, volume: Volume, *, mode: Mode) -> int:
-    """Return the largest `estimate_memory_mib` of a model's layers for a volume as it is stored."""
-    return max(_layer_mib(layer, volume, mode=mode) for layer, _ in model.layers)
+@dataclass(frozen=True, kw_only=True)
+class CasePlan:
+    """What one case will cost.
+
+    Parameters
+    ----------
+    windows : int
+        Passes through a network, members and mirror images counted.
+    macs : int
+        Multiply-accumulates of all windows.
+    seconds : float or None
+        Wall time; None where no speed was measured.
+    peak_mib : int
+        Of the process.
+    parts_mib : mapping of str to int
+        What the peak consists of; of the largest layer.
+    """
+
+    windows: int
+    macs: int
+    seconds: float | None
+    peak_mib: int
+    parts_mib: Mapping[str, int]
 
 
-def _layer_mib(model: Model, volume: Volume, *, mode: Mode) -> int:
-    preprocessing = model.spec.preprocessing
-    if preprocessing.axes == "canonical":
-        volume, _ = to_canonical(volume)
-    shape = [volume.shape[k] for k in preprocessing.transpose]
-    spacing = [volume.geometry.spacing_mm[k] for k in preprocessing.transpose]
-    return estimate_memory_mib(model, shape, spacing_mm=spacing, mode=mode)
-
-
-def estimate_memory_mib(
-    model: Model, shape: Sequence[int], *, spacing_mm: Sequence[float], mode: Mode
-) -> int:
-    """Return the peak host memory of one case in MiB, the process included.
+def plan_case(
+    model: Model,
+    shape: Sequence[int],
+    *,
+    spacing_mm: Sequence[float],
+    mode: Mode | None = None,
+    tta: bool = False,
+    voxel_bytes: int = 2,
+) -> CasePlan:
+    """Return what a case of a model will cost, by arithmetic alone.
 
     Parameters
     ----------
     model : Model
+        With its overlays.
     shape : (3,) int
-        Of the volume, in the network's axes; nothing is known yet of a crop.
+        Of the volume as it comes; nothing is known yet of a crop.
     spacing_mm : (3,) float
-        Of the volume.
-    mode : {"exact", "fast"}
+        Of the volume. Axes are taken as they come: a canonical model turns a volume that lies
+        otherwise, see `volume_grid`.
+    mode : {"exact", "fast"}, optional
+        The model's default otherwise.
+    tta : bool
+        Average over mirror images.
+    voxel_bytes : int
+        Of the volume, all channels together.
 
-    Notes
-    -----
-    The sum of what lives through the sliding window: the volume, its float32 copy, the network's
-    grid, the sums of all logits, weights, and one window's activations.
+    Returns
+    -------
+    CasePlan
     """
-    from flare_nets.cost import count_cost
-
-    spec = model.spec
-    spacing = spec.preprocessing.spacing_mm or tuple(spacing_mm)
-    grid = spec.windows.padded_shape(target_shape(tuple(shape), tuple(spacing_mm), spacing))
-    classes = spec.net.out_channels
-    number_bytes = 2 if mode == "exact" else 4
-    ensemble = 2 if model.members > 1 else 1
-    source_bytes = math.prod(shape) * (4 * spec.net.in_channels + 4)
-    grid_bytes = math.prod(grid) * (
-        8 * spec.net.in_channels + number_bytes * (classes * ensemble + 1)
+    plans = []
+    for layer, _ in model.layers:
+        parts = _layer_mib(layer, shape, spacing_mm, mode or layer.spec.default_mode, voxel_bytes)
+        plans.append((sum(parts.values()), parts))
+    counts = [_windows(layer, shape, spacing_mm, tta) for layer, _ in model.layers]
+    # Each further layer's labels are painted over a copy of those below.
+    labels = 2 * math.prod(shape) if len(plans) > 1 else 0
+    peak, parts = max(plans, key=lambda plan: plan[0])
+    return CasePlan(
+        windows=sum(counts),
+        macs=sum(n * layer.macs for n, (layer, _) in zip(counts, model.layers, strict=True)),
+        seconds=None,
+        peak_mib=math.ceil(peak + labels / _MIB),
+        parts_mib={name: math.ceil(part) for name, part in parts.items()},
     )
-    window_bytes = count_cost(spec.net, spec.windows.patch).peak_bytes
-    weight_bytes = 4 * model.parameters * model.members
-    total = source_bytes + grid_bytes + window_bytes + weight_bytes
-    return _RUNTIME_MIB + math.ceil(total / _MIB)
+
+
+def volume_grid(
+    volume: Volume, preprocessing: Preprocessing
+) -> tuple[Shape, tuple[float, float, float]]:
+    """Return shape and spacing of a volume in the axes that a model sees, before its transpose."""
+    if preprocessing.axes == "canonical":
+        volume, _ = to_canonical(volume)
+    z, y, x = volume.shape
+    return (z, y, x), volume.geometry.spacing_mm
+
+
+def network_mib(net: NetConfig, patch: Sequence[int]) -> float:
+    """Return what a network holds in the middle of one window, library included.
+
+    At each level of the decoder live the skips of the levels above, what comes from below, its
+    concatenation with the skip, and the next result: four times the level's features.
+    """
+    features = [max(count, _NARROWEST) for count in net.features]
+    voxels = [float(math.prod(patch))]
+    for stride in net.strides[1:]:
+        voxels.append(voxels[-1] / math.prod(stride))
+    sizes = [count * n for count, n in zip(features, voxels, strict=True)]
+    most = max(4 * size + sum(sizes[:level]) for level, size in enumerate(sizes))
+    most = max(most, sizes[0] + net.out_channels * voxels[0])
+    extra = (net.in_channels + _LIBRARY_CHANNELS) * voxels[0]
+    return _LIBRARY_MIB + 4 * (most + extra) / _MIB
 
 
 def require_memory(needed_mib: int, budget_mib: int | None) -> None:
@@ -80,3 +149,76 @@ def require_memory(needed_mib: int, budget_mib: int | None) -> None:
             f"memory_mib is {budget_mib}, this case needs about {needed_mib} MiB; "
             f"give at least {needed_mib}, or a model with coarser spacing"
         )
+
+
+def _turned(spec: ModelSpec, values: Sequence[float]) -> list[float]:
+    return [values[k] for k in spec.preprocessing.transpose]
+
+
+def _grid(spec: ModelSpec, shape: Sequence[int], spacing_mm: Sequence[float]) -> Shape:
+    spacing = _turned(spec, spacing_mm)
+    turned = [int(n) for n in _turned(spec, shape)]
+    return target_shape(turned, spacing, spec.preprocessing.spacing_mm or spacing)
+
+
+def _windows(layer: Model, shape: Sequence[int], spacing_mm: Sequence[float], tta: bool) -> int:
+    windows = layer.spec.windows
+    count = len(windows.starts(windows.padded_shape(_grid(layer.spec, shape, spacing_mm))))
+    images = 2 ** len(windows.mirror_axes) if tta else 1
+    return int(count * layer.members * images)
+
+
+def _layer_mib(
+    layer: Model, shape: Sequence[int], spacing_mm: Sequence[float], mode: Mode, voxel_bytes: int
+) -> dict[str, float]:
+    spec = layer.spec
+    net, patch = spec.net, spec.windows.patch
+    grid = _grid(spec, shape, spacing_mm)
+    _, height, width = spec.windows.padded_shape(grid)
+    plane = height * width
+    summed = int(mode == "exact" or spec.windows.layout != "grid")
+    ring = (patch[0] + PLANES_KEPT) * (net.out_channels + summed) * layer.members
+    voxels = math.prod(shape)
+    label_bytes = spec.head.dtype.itemsize
+    kept, passing = _preparing_bytes(spec, shape, spacing_mm, grid)
+    deciding = _DECIDING_PLANES * 4 * net.out_channels * grid[1] * grid[2]
+    whole = 0
+    if spec.order != "resample-decide" or spec.components is not None:
+        # Labels are gathered on one grid before they are tidied or resampled.
+        whole = 2 * label_bytes * voxels
+    if spec.preprocessing.logits_order == 3:
+        whole += 8 * net.out_channels * math.prod(grid)
+    window = 4 * (2 * net.in_channels + net.out_channels) * math.prod(patch)
+    network = network_mib(net, patch) * _MIB
+    parts = {
+        "runtime": _RUNTIME_MIB * _MIB,
+        "weights": 4 * layer.parameters * layer.members,
+        "volume": voxel_bytes * voxels,
+        "labels": label_bytes * voxels + whole,
+        "prepared planes": kept + 4 * net.in_channels * patch[0] * plane,
+        "sums": 4 * ring * plane,
+        "network": max(network, window + deciding, passing),
+        "deciding": deciding,
+    }
+    return {name: size / _MIB for name, size in parts.items()}
+
+
+def _preparing_bytes(
+    spec: ModelSpec, shape: Sequence[int], spacing_mm: Sequence[float], grid: Shape
+) -> tuple[float, float]:
+    """Return what preparing holds between planes, and for a moment, in bytes."""
+    preprocessing, channels = spec.preprocessing, spec.net.in_channels
+    turned, spacing = _turned(spec, shape), _turned(spec, spacing_mm)
+    wanted = preprocessing.spacing_mm or spacing
+    coarse = separate_axis(spacing, wanted, threshold=preprocessing.anisotropy_threshold)
+    voxelwise = all(each.scheme in ("ct", "rgb", "none") for each in preprocessing.intensities)
+    resampled = list(grid) != [int(n) for n in turned]
+    if not voxelwise or (resampled and coarse not in (None, 0)):
+        return 4 * channels * math.prod(grid), 4 * math.prod(turned)
+    if not resampled:
+        return 0, 0
+    reach = _SPLINE_PLANES if preprocessing.image_order == 3 and coarse is None else 2
+    held = min(turned[0], _ROWS * turned[0] / grid[0] + reach)
+    kept = 8 * channels * min(grid[1] * grid[2], turned[1] * turned[2]) * held
+    block = 8 * channels * grid[1] * grid[2] * _ROWS
+    return kept + block, kept + block

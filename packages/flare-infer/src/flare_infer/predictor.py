@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from flare_infer.channels import Image, read_channels
 from flare_infer.decide import decided_slabs
 from flare_infer.errors import ModelError
-from flare_infer.memory import estimate_volume_mib, require_memory
+from flare_infer.memory import CasePlan, plan_case, require_memory, volume_grid
 from flare_infer.model import Model, read_model
 from flare_infer.sliding import Net, logit_planes
 from flare_infer.spec import Mode, ModelSpec
@@ -26,6 +28,9 @@ from flare_io.prepared_planes import prepare_planes
 from flare_io.volume import Volume
 
 __all__ = ["Image", "Outcome", "Predictor"]
+
+# Preparing and deciding, on one core.
+_SECONDS_PER_VOXEL = 4e-8
 
 OnSlab = Callable[[tuple[slice, slice, slice], NDArray[Any]], None]
 
@@ -210,6 +215,57 @@ class Predictor:
                 on_slab(place, whole[place])
         return Volume(whole, preparation.source_geometry)
 
+    def explain(
+        self,
+        shape: Sequence[int],
+        *,
+        spacing_mm: Sequence[float],
+        mode: Mode | None = None,
+        tta: bool = False,
+        voxel_bytes: int = 2,
+        measure: bool = True,
+    ) -> CasePlan:
+        """Say what a case will cost, before it is read.
+
+        Parameters
+        ----------
+        shape, spacing_mm, mode, tta, voxel_bytes
+            As for `flare_infer.memory.plan_case`.
+        measure : bool
+            Look at one empty window per layer, to predict seconds as well.
+
+        Returns
+        -------
+        CasePlan
+
+        Notes
+        -----
+        Cost: arithmetic, and one window where seconds are asked for. They hold for this machine
+        with its load of this moment; reading and writing files are left out.
+
+        Examples
+        --------
+        ``predictor.explain((300, 512, 512), spacing_mm=(2.5, 0.8, 0.8)).peak_mib``
+        """
+        plan = plan_case(
+            self.model,
+            shape,
+            spacing_mm=spacing_mm,
+            mode=mode,
+            tta=tta,
+            voxel_bytes=voxel_bytes,
+        )
+        if not measure:
+            return plan
+        looked_at = 0
+        started = time.perf_counter()
+        for (layer, _), nets in zip(self.model.layers, self.nets, strict=True):
+            net, patch = layer.spec.net, layer.spec.windows.patch
+            nets[0](np.zeros((1, net.in_channels, *patch), dtype=np.float32))
+            looked_at += layer.macs
+        spent = time.perf_counter() - started
+        return replace(plan, seconds=spent * plan.macs / max(looked_at, 1) + _voxel_seconds(shape))
+
     def predict_many(
         self,
         images: Iterable[Image],
@@ -259,9 +315,19 @@ class Predictor:
                     "replace them, or read with ReadPolicy(nan_value=-1024)"
                 )
         if self.memory_mib is not None:
-            chosen = mode or self.model.spec.default_mode
-            needed = estimate_volume_mib(self.model, channels[0], mode=chosen)
-            require_memory(needed, self.memory_mib)
+            shape, spacing_mm = volume_grid(channels[0], self.model.spec.preprocessing)
+            plan = plan_case(
+                self.model,
+                shape,
+                spacing_mm=spacing_mm,
+                mode=mode,
+                voxel_bytes=sum(channel.array.itemsize for channel in channels),
+            )
+            require_memory(plan.peak_mib, self.memory_mib)
+
+
+def _voxel_seconds(shape: Sequence[int]) -> float:
+    return _SECONDS_PER_VOXEL * math.prod(shape)
 
 
 @dataclass(frozen=True)

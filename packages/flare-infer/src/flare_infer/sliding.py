@@ -110,6 +110,8 @@ def logit_planes(
             each.begin(first + windows.patch[0])
             for start, prediction in next(row):
                 each.add(start, prediction)
+                # Not held while the next window is looked at.
+                del prediction
         for z in range(max(first, inside[0].start), min(last, inside[0].stop)):
             yield mean_planes([each.finish(z, head) for each in sums], mode)[:, *inside[1:]]
 

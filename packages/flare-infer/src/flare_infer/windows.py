@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Layout",
+    "Shape",
     "Start",
     "WindowPlan",
     "gaussian_profiles",
