@@ -114,7 +114,8 @@ def write_net(folder: Path, kind: str) -> None:
         net=net,
         labels=labels,
         preprocessing=Preprocessing(spacing_mm=(3.0, 1.5, 1.5), intensities=(ct,), crop="none"),
-        windows=WindowPlan(patch=(32, 128, 192)),
+        # Neighbors that do not overlap: memory is the same, and time a third.
+        windows=WindowPlan(patch=(32, 128, 192), step=1.0),
     )
     write_model(folder, spec, [build_net(net).state_dict()])
 
