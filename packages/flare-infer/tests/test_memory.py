@@ -116,3 +116,17 @@ def test_a_budget_is_kept_or_refused():
     require_memory(100, 100)
     with pytest.raises(MemoryError, match="memory_mib is 99, this case needs about 100 MiB"):
         require_memory(100, 99)
+
+
+def test_a_thriftier_plan_is_chosen_before_a_case_is_refused(model):
+    plain = plan(model, 100, mode="exact")
+    assert not plain.compact
+    assert plan(model, 100, mode="exact", budget_mib=plain.peak_mib) == plain
+    thrifty = plan(model, 100, mode="exact", budget_mib=plain.peak_mib - 1)
+    assert thrifty.compact
+    assert thrifty.parts_mib["sums"] == plain.parts_mib["sums"] / 2
+    assert thrifty.peak_mib < plain.peak_mib
+    # The smallest that works is that of the thrifty plan.
+    assert plan(model, 100, mode="exact", budget_mib=1) == thrifty
+    # In fast mode there is none.
+    assert not plan(model, 100, mode="fast", budget_mib=1).compact

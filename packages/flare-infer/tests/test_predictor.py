@@ -158,6 +158,22 @@ def test_a_budget_too_small_names_the_smallest_that_works(model_folder, ct):
     assert Predictor.load(model_folder, memory_mib=needed).predict(ct).shape == ct.shape
 
 
+def test_a_tight_budget_takes_more_time_and_gives_the_same_labels(spec, tmp_path):
+    wide = replace(spec, windows=replace(spec.windows, step=1.0))
+    write_model(tmp_path / "m", wide, [random_weights(spec.net)])
+    hu = np.random.default_rng(0).normal(60, 120, (6, 240, 240)).astype(np.int16)
+    ct = Volume(hu, Geometry((4.0, 2.0, 2.0)))
+    how = {"spacing_mm": ct.geometry.spacing_mm, "mode": "exact", "measure": False}
+    free = Predictor.load(tmp_path / "m", device="cpu")
+    needed = free.explain(ct.shape, **how).peak_mib
+    tight = Predictor.load(tmp_path / "m", device="cpu", memory_mib=needed - 1)
+    plan = tight.explain(ct.shape, **how)
+    assert plan.compact
+    assert plan.peak_mib <= needed - 1
+    expected = free.predict(ct, mode="exact").array
+    assert np.array_equal(tight.predict(ct, mode="exact").array, expected)
+
+
 @pytest.mark.parametrize("tta", [False, True])
 def test_windows_are_explained_as_they_are_looked_at(predictor, ct, tta):
     told = []

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from flare_infer.sliding import ensemble_logits, logit_planes
+from flare_infer.sliding import PlaneBlocks, ensemble_logits, logit_planes
 from flare_infer.windows import WindowPlan, gaussian_weights
 
 
@@ -164,7 +164,9 @@ def test_planes_come_in_order_however_the_input_is_cut(mode, size):
     windows = WindowPlan(patch=(8, 8, 8))
     nets = [position_net, linear_net]
     whole = ensemble_logits(nets, array, windows, mode=mode)
-    planes = logit_planes(nets, blocks_of(array, size), (21, 7, 11), windows, mode=mode)
+    planes = logit_planes(
+        nets, PlaneBlocks((21, 7, 11), blocks_of(array, size)), windows, mode=mode
+    )
     before = None
     for z, plane in enumerate(planes):
         assert plane.shape == (2, 7, 11)
@@ -185,8 +187,9 @@ def test_input_is_read_and_planes_are_handed_on_as_early_as_can_be():
 
     windows = WindowPlan(patch=(4, 4, 4))
     told = []
+    case = PlaneBlocks((16, 4, 4), blocks())
     planes = logit_planes(
-        [linear_net], blocks(), (16, 4, 4), windows, mode="fast", on_window=lambda: told.append(1)
+        [linear_net], case, windows, mode="fast", on_window=lambda: told.append(1)
     )
     for z, _ in enumerate(planes):
         # Windows start at 0, 2, ..., 12: plane z is final behind window z // 2.
@@ -204,7 +207,9 @@ def test_memory_does_not_grow_with_the_scan():
     for planes in (20, 200):
         blocks = (np.zeros((1, 1, 40, 40), np.float32) for _ in range(planes))
         tracemalloc.start()
-        for _ in logit_planes([linear_net], blocks, (planes, 40, 40), windows, mode="exact"):
+        for _ in logit_planes(
+            [linear_net], PlaneBlocks((planes, 40, 40), blocks), windows, mode="exact"
+        ):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -217,9 +222,9 @@ def test_too_few_planes_are_named():
     windows = WindowPlan(patch=(4, 4, 4))
     few = [np.zeros((1, 5, 4, 4), np.float32)]
     with pytest.raises(ValueError, match="must hold 8 planes, got 5"):
-        list(logit_planes([linear_net], few, (8, 4, 4), windows, mode="fast"))
+        list(logit_planes([linear_net], PlaneBlocks((8, 4, 4), few), windows, mode="fast"))
     with pytest.raises(ValueError, match="at least one plane, got none"):
-        list(logit_planes([linear_net], [], (8, 4, 4), windows, mode="fast"))
+        list(logit_planes([linear_net], PlaneBlocks((8, 4, 4), []), windows, mode="fast"))
 
 
 def test_half_precision_predictions_are_weighted_in_half_precision():
@@ -237,3 +242,21 @@ def test_half_precision_predictions_are_weighted_in_half_precision():
         sums[:, z : z + 8] += half_net(array[None, :, z : z + 8])[0] * weights
         norm[z : z + 8] += weights
     assert np.array_equal(found, sums / norm)
+
+
+def test_compact_sums_are_the_same_numbers():
+    array = case(12, 11, 17)
+    windows = WindowPlan(patch=(8, 8, 8))
+    nets = [position_net, linear_net]
+    plain = ensemble_logits(nets, array, windows, mode="exact")
+    compact = ensemble_logits(nets, array, windows, mode="exact", compact=True)
+    assert np.array_equal(plain, compact)
+    # Fast mode's sums are no float16 numbers: nothing changes.
+    fast = ensemble_logits(nets, array, windows, mode="fast")
+    assert np.array_equal(fast, ensemble_logits(nets, array, windows, mode="fast", compact=True))
+
+    def huge(window):
+        return linear_net(window) * 1e5
+
+    with pytest.raises(RuntimeError, match="run this model in fast mode"):
+        ensemble_logits([huge], array, windows, mode="exact", compact=True)

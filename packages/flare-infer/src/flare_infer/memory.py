@@ -52,6 +52,8 @@ class CasePlan:
         Of the process.
     parts_mib : mapping of str to int
         What the peak consists of; of the largest layer.
+    compact : bool
+        Whether exact mode's sums are held in float16, which takes longer.
     """
 
     windows: int
@@ -59,6 +61,7 @@ class CasePlan:
     seconds: float | None
     peak_mib: int
     parts_mib: Mapping[str, int]
+    compact: bool = False
 
 
 def plan_case(
@@ -69,6 +72,7 @@ def plan_case(
     mode: Mode | None = None,
     tta: bool = False,
     voxel_bytes: int = 2,
+    budget_mib: int | None = None,
 ) -> CasePlan:
     """Return what a case of a model will cost, by arithmetic alone.
 
@@ -87,26 +91,20 @@ def plan_case(
         Average over mirror images.
     voxel_bytes : int
         Of the volume, all channels together.
+    budget_mib : int, optional
+        A plan above it is replaced by a thriftier and slower one, if there is one.
 
     Returns
     -------
     CasePlan
+        It may exceed the budget: then none is smaller.
     """
-    plans = []
-    for layer, _ in model.layers:
-        parts = _layer_mib(layer, shape, spacing_mm, mode or layer.spec.default_mode, voxel_bytes)
-        plans.append((sum(parts.values()), parts))
-    counts = [_windows(layer, shape, spacing_mm, tta) for layer, _ in model.layers]
-    # Each further layer's labels are painted over a copy of those below.
-    labels = 2 * math.prod(shape) if len(plans) > 1 else 0
-    peak, parts = max(plans, key=lambda plan: plan[0])
-    return CasePlan(
-        windows=sum(counts),
-        macs=sum(n * layer.macs for n, (layer, _) in zip(counts, model.layers, strict=True)),
-        seconds=None,
-        peak_mib=math.ceil(peak + labels / _MIB),
-        parts_mib={name: math.ceil(part) for name, part in parts.items()},
-    )
+    case = _Case(tuple(shape), tuple(spacing_mm), mode, voxel_bytes)
+    plan = _planned(model, case, tta, compact=False)
+    if budget_mib is not None and plan.peak_mib > budget_mib:
+        thrifty = _planned(model, case, tta, compact=True)
+        plan = thrifty if thrifty.peak_mib < plan.peak_mib else plan
+    return plan
 
 
 def volume_grid(
@@ -151,6 +149,35 @@ def require_memory(needed_mib: int, budget_mib: int | None) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Case:
+    """What is known of a case: the volume as it comes, and how it is to be predicted."""
+
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    mode: Mode | None
+    voxel_bytes: int
+
+
+def _planned(model: Model, case: _Case, tta: bool, *, compact: bool) -> CasePlan:
+    layers = [layer for layer, _ in model.layers]
+    parts = max(
+        (_layer_mib(layer, case, compact=compact) for layer in layers),
+        key=lambda each: sum(each.values()),
+    )
+    counts = [_windows(layer, case.shape, case.spacing_mm, tta) for layer in layers]
+    # Each further layer's labels are painted over a copy of those below.
+    labels = 2 * math.prod(case.shape) if len(layers) > 1 else 0
+    return CasePlan(
+        windows=sum(counts),
+        macs=sum(n * layer.macs for n, layer in zip(counts, layers, strict=True)),
+        seconds=None,
+        peak_mib=math.ceil(sum(parts.values()) + labels / _MIB),
+        parts_mib={name: math.ceil(part) for name, part in parts.items()},
+        compact=compact,
+    )
+
+
 def _turned(spec: ModelSpec, values: Sequence[float]) -> list[float]:
     return [values[k] for k in spec.preprocessing.transpose]
 
@@ -168,15 +195,14 @@ def _windows(layer: Model, shape: Sequence[int], spacing_mm: Sequence[float], tt
     return int(count * layer.members * images)
 
 
-def _layer_mib(
-    layer: Model, shape: Sequence[int], spacing_mm: Sequence[float], mode: Mode, voxel_bytes: int
-) -> dict[str, float]:
-    spec = layer.spec
+def _layer_mib(layer: Model, case: _Case, *, compact: bool) -> dict[str, float]:
+    spec, shape, spacing_mm = layer.spec, case.shape, case.spacing_mm
+    exact = (case.mode or spec.default_mode) == "exact"
     net, patch = spec.net, spec.windows.patch
     grid = _grid(spec, shape, spacing_mm)
     _, height, width = spec.windows.padded_shape(grid)
     plane = height * width
-    summed = int(mode == "exact" or spec.windows.layout != "grid")
+    summed = int(exact or spec.windows.layout != "grid")
     ring = (patch[0] + PLANES_KEPT) * (net.out_channels + summed) * layer.members
     voxels = math.prod(shape)
     label_bytes = spec.head.dtype.itemsize
@@ -193,10 +219,10 @@ def _layer_mib(
     parts = {
         "runtime": _RUNTIME_MIB * _MIB,
         "weights": 4 * layer.parameters * layer.members,
-        "volume": voxel_bytes * voxels,
+        "volume": case.voxel_bytes * voxels,
         "labels": label_bytes * voxels + whole,
         "prepared planes": kept + 4 * net.in_channels * patch[0] * plane,
-        "sums": 4 * ring * plane,
+        "sums": (2 if exact and compact else 4) * ring * plane,
         "network": max(network, window + deciding, passing),
         "deciding": deciding,
     }

@@ -19,7 +19,7 @@ from flare_infer.decide import decided_slabs
 from flare_infer.errors import ModelError
 from flare_infer.memory import CasePlan, plan_case, require_memory, volume_grid
 from flare_infer.model import Model, read_model
-from flare_infer.sliding import Net, logit_planes
+from flare_infer.sliding import Net, PlaneBlocks, logit_planes
 from flare_infer.spec import Mode, ModelSpec
 from flare_infer.stopwatch import Stopwatch
 from flare_io.geometry import Geometry
@@ -86,7 +86,8 @@ class Predictor:
         device : str
             ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: the first GPU if there is one.
         memory_mib : int, optional
-            Host memory that a case may take; larger cases are refused before they start.
+            Host memory that a case may take. Where it is tight, exact mode takes a slower way with
+            the same labels; cases that are still larger are refused before they start.
 
         Raises
         ------
@@ -163,9 +164,9 @@ class Predictor:
         watch = Stopwatch(timings if timings is not None else {})
         with watch.step("read"):
             channels = read_channels(image, geometry, policy or ReadPolicy())
-        self._check(channels, mode)
+        compact = self._check(channels, mode)
         notes = tuple(note for channel in channels for note in channel.notes)
-        how = _How(mode, tta, on_window, watch)
+        how = _How(mode, tta, on_window, watch, compact)
         if len(layers) == 1:
             return replace(self._segment(channels, layers[0], how, on_slab), notes=notes)
         result = self._segment(list(channels), layers[0], how, None)
@@ -194,13 +195,13 @@ class Predictor:
         preparation = case.preparation
         planes = logit_planes(
             layer.nets,
-            watch.over("prepare", case.blocks),
-            preparation.shape,
+            PlaneBlocks(preparation.shape, watch.over("prepare", case.blocks)),
             spec.windows,
             mode=mode,
             mirror=how.mirror,
             on_window=how.on_window,
             head=spec.head,
+            compact=how.compact,
         )
         slabs = decided_slabs(watch.over("network", planes), preparation, spec, mode=mode)
         with watch.step("restore"):
@@ -254,6 +255,7 @@ class Predictor:
             mode=mode,
             tta=tta,
             voxel_bytes=voxel_bytes,
+            budget_mib=self.memory_mib,
         )
         if not measure:
             return plan
@@ -303,7 +305,8 @@ class Predictor:
             else:
                 yield Outcome(image=image, labels=labels, seconds=seconds)
 
-    def _check(self, channels: Sequence[Volume], mode: Mode | None) -> None:
+    def _check(self, channels: Sequence[Volume], mode: Mode | None) -> bool:
+        """Refuse what cannot be predicted; return whether memory is so tight that time is spent."""
         for number, channel in enumerate(channels):
             kind = channel.array.dtype.kind
             if kind not in "iuf":
@@ -314,16 +317,19 @@ class Predictor:
                     f"channel {number} holds {count} voxels that are not finite; "
                     "replace them, or read with ReadPolicy(nan_value=-1024)"
                 )
-        if self.memory_mib is not None:
-            shape, spacing_mm = volume_grid(channels[0], self.model.spec.preprocessing)
-            plan = plan_case(
-                self.model,
-                shape,
-                spacing_mm=spacing_mm,
-                mode=mode,
-                voxel_bytes=sum(channel.array.itemsize for channel in channels),
-            )
-            require_memory(plan.peak_mib, self.memory_mib)
+        if self.memory_mib is None:
+            return False
+        shape, spacing_mm = volume_grid(channels[0], self.model.spec.preprocessing)
+        plan = plan_case(
+            self.model,
+            shape,
+            spacing_mm=spacing_mm,
+            mode=mode,
+            voxel_bytes=sum(channel.array.itemsize for channel in channels),
+            budget_mib=self.memory_mib,
+        )
+        require_memory(plan.peak_mib, self.memory_mib)
+        return plan.compact
 
 
 def _voxel_seconds(shape: Sequence[int]) -> float:
@@ -347,6 +353,7 @@ class _How:
     mirror: bool
     on_window: Callable[[], None] | None
     watch: Stopwatch
+    compact: bool
 
 
 def _painted(below: Volume, above: Volume, labels: Sequence[int]) -> Volume:

@@ -19,6 +19,8 @@ class PlaneRing:
         How many planes are held.
     shape : sequence of int
         Of one plane, channels included.
+    dtype : type
+        Of the numbers.
 
     Attributes
     ----------
@@ -34,8 +36,10 @@ class PlaneRing:
     (3, 0.0, 7.0)
     """
 
-    def __init__(self, depth: int, shape: tuple[int, ...]) -> None:
-        self._planes = np.zeros((depth, *shape), dtype=np.float32)
+    def __init__(
+        self, depth: int, shape: tuple[int, ...], dtype: type[np.floating[Any]] = np.float32
+    ) -> None:
+        self._planes = np.zeros((depth, *shape), dtype=dtype)
         self.end = 0
 
     def extend(self, end: int) -> None:

@@ -10,6 +10,7 @@ quotient. ``fast`` sums in float32 with weights that add up to 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, combinations, groupby, pairwise
 from operator import itemgetter
@@ -26,7 +27,7 @@ from flare_infer.window_sums import WindowSums, mean_planes
 from flare_infer.window_weights import window_weights
 from flare_infer.windows import Start, WindowPlan
 
-__all__ = ["Net", "ensemble_logits", "logit_planes"]
+__all__ = ["Net", "PlaneBlocks", "ensemble_logits", "logit_planes"]
 
 Net = Callable[[NDArray[np.float32]], NDArray[Any]]
 """From windows (1, c, z, y, x) float32 to logits (1, classes, z, y, x), in a new array."""
@@ -34,16 +35,37 @@ Net = Callable[[NDArray[np.float32]], NDArray[Any]]
 Shape = tuple[int, int, int]
 
 
+@dataclass(frozen=True, eq=False)
+class PlaneBlocks:
+    """A prepared case that comes in blocks of planes.
+
+    Parameters
+    ----------
+    shape : (3,) int
+        Of the whole.
+    blocks : iterable of (c, planes, y, x) float32 arrays
+        From its first plane to its last; each is asked for when it is needed.
+    wanted : callable, optional
+        Which windows of the layout ``grid`` are looked at, from their first voxel in the padded
+        case. Where none is, logits are 0; where some are not, in fast mode, those of the others are
+        too small by one factor for all classes. In both the decision stays.
+    """
+
+    shape: Sequence[int]
+    blocks: Iterable[NDArray[np.float32]]
+    wanted: Callable[[Start], bool] | None = None
+
+
 def logit_planes(
     nets: Sequence[Net],
-    blocks: Iterable[NDArray[np.float32]],
-    shape: Sequence[int],
+    case: PlaneBlocks,
     windows: WindowPlan,
     *,
     mode: Mode,
     mirror: bool = False,
     on_window: Callable[[], None] | None = None,
     head: Head | None = None,
+    compact: bool = False,
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the mean logits of an ensemble, plane by plane.
 
@@ -51,10 +73,8 @@ def logit_planes(
     ----------
     nets : sequence of callables
         From windows (1, c, z, y, x) float32 to logits (1, classes, z, y, x).
-    blocks : iterable of (c, planes, y, x) float32 arrays
-        The prepared case from its first plane to its last; each is asked for when it is needed.
-    shape : (3,) int
-        Of the whole. Padded with 0 to at least one window, in equal parts on both sides.
+    case : PlaneBlocks
+        Padded with 0 to at least one window, in equal parts on both sides.
     windows : WindowPlan
     mode : {"exact", "fast"}
         Arithmetic, see the module.
@@ -64,6 +84,9 @@ def logit_planes(
         Called after each window, for progress and cancelling (by raising).
     head : Head, optional
         How logits become labels; the layout ``flare22`` needs it.
+    compact : bool
+        Hold exact mode's sums in float16: the same numbers in half the memory, several times as
+        slow to add.
 
     Yields
     ------
@@ -88,10 +111,10 @@ def logit_planes(
         raise ValueError("nets must hold at least one net")
     if windows.layout == "flare22" and head is None:
         raise ValueError("head must be given: the layout flare22 looks at the labels of windows")
-    padded = windows.padded_shape(shape)
-    before = [(n - m) // 2 for n, m in zip(padded, shape, strict=True)]
-    inside = [slice(k, k + n) for k, n in zip(before, shape, strict=True)]
-    source = _Source(blocks, inside, padded, windows.patch)
+    padded = windows.padded_shape(case.shape)
+    before = [(n - m) // 2 for n, m in zip(padded, case.shape, strict=True)]
+    inside = [slice(k, k + n) for k, n in zip(before, case.shape, strict=True)]
+    source = _Source(case.blocks, inside, padded, windows.patch)
     weights = window_weights(windows, padded, mode=mode)
 
     def predict(net: Net, start: Start) -> NDArray[Any]:
@@ -101,8 +124,9 @@ def logit_planes(
             on_window()
         return prediction
 
-    sums = [WindowSums(weights, padded, windows.patch[0], mode) for _ in nets]
-    rows = [_rows(windows, padded, partial(predict, net), head) for net in nets]
+    sums = [WindowSums(weights, padded, windows.patch[0], mode, compact=compact) for _ in nets]
+    wanted = case.wanted or (lambda start: True)
+    rows = [_rows(windows, padded, partial(predict, net), wanted, head) for net in nets]
     starts = list(dict.fromkeys(windows.axis_starts(padded)[0]))
     for first, last in pairwise((*starts, padded[0])):
         source.read(first + windows.patch[0])
@@ -133,7 +157,7 @@ def ensemble_logits(
         float16 in exact mode, float32 in fast mode.
     """
     dtype = np.float16 if settings["mode"] == "exact" else np.float32
-    planes = logit_planes(nets, [array], array.shape[1:], windows, **settings)
+    planes = logit_planes(nets, PlaneBlocks(array.shape[1:], [array]), windows, **settings)
     return np.stack([plane.astype(dtype) for plane in planes], axis=1)
 
 
@@ -180,12 +204,13 @@ def _rows(
     windows: WindowPlan,
     shape: Shape,
     predict: Callable[[Start], NDArray[Any]],
+    wanted: Callable[[Start], bool],
     head: Head | None,
 ) -> Iterator[Iterator[tuple[Start, NDArray[Any]]]]:
     """Yield, for each row, its windows that count with their predictions, in order."""
     if windows.layout == "grid":
         by_row = groupby(windows.starts(shape), key=itemgetter(0))
-        return (((start, predict(start)) for start in row) for _, row in by_row)
+        return (((start, predict(start)) for start in row if wanted(start)) for _, row in by_row)
     assert head is not None, "asked before"
 
     def decide(prediction: NDArray[Any]) -> NDArray[Any]:

@@ -24,12 +24,23 @@ Shape = tuple[int, int, int]
 
 
 class WindowSums:
-    """The weighted sums of one net's logits, held as deep as a window and `PLANES_KEPT` more."""
+    """The weighted sums of one net's logits, held as deep as a window and `PLANES_KEPT` more.
+
+    ``compact``: in exact mode held in float16, in half the memory and several times the time.
+    """
 
     def __init__(
-        self, weights: MapWeights | ShareWeights, padded: Shape, depth: int, mode: Mode
+        self,
+        weights: MapWeights | ShareWeights,
+        padded: Shape,
+        depth: int,
+        mode: Mode,
+        *,
+        compact: bool = False,
     ) -> None:
         self._weights, self._padded, self._exact = weights, padded, mode == "exact"
+        # Exact mode's numbers are float16 numbers: they lose nothing, only time.
+        self._compact = compact and self._exact
         self._depth, self._end = depth, 0
         self._ring: PlaneRing | None = None
 
@@ -44,7 +55,11 @@ class WindowSums:
         if self._ring is None:
             # One more for the sum of weights.
             planes = len(prediction) + self._weights.summed
-            self._ring = PlaneRing(self._depth + PLANES_KEPT, (planes, *self._padded[1:]))
+            self._ring = PlaneRing(
+                self._depth + PLANES_KEPT,
+                (planes, *self._padded[1:]),
+                np.float16 if self._compact else np.float32,
+            )
             self._ring.extend(self._end)
         rows, columns = (
             slice(k, k + n) for k, n in zip(start[1:], prediction.shape[2:], strict=True)
@@ -65,6 +80,11 @@ class WindowSums:
     def _add_term(
         self, target: NDArray[Any], term: NDArray[Any], scratch: NDArray[np.float32]
     ) -> None:
+        if self._compact:
+            np.add(target, term, out=scratch)
+            with np.errstate(over="ignore"):
+                target[...] = scratch
+            return
         target += term
         if self._exact:
             round_to_half(target, scratch)
@@ -75,7 +95,7 @@ class WindowSums:
             # Nothing counted so far: background, whatever the head.
             assert head is not None, "a full grid has windows in every row"
             return np.zeros((len(head.labels), *self._padded[1:]), dtype=np.float32)
-        plane: NDArray[np.float32] = self._ring[z]
+        plane: NDArray[np.float32] = self._ring[z].astype(np.float32, copy=False)
         if not self._weights.summed:
             return plane
         logits, total = plane[:-1], plane[-1]
