@@ -29,3 +29,12 @@ def test_picture_with_missing_scores_and_without_records(tmp_path):
     for name, records in (("some.png", scored), ("none.png", [])):
         draw_progress(tmp_path / name, records, names={1: "liver", 14: "tumor"})
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_validation_of_a_restoration_is_drawn(tmp_path):
+    records = [record(5), record(10)]
+    draw_progress(tmp_path / "without.png", records, names={})
+    draw_progress(
+        tmp_path / "with.png", [{**each, "restoration": 0.3} for each in records], names={}
+    )
+    assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from flare_train.augment_config import AugmentConfig
     from flare_train.checkpoint import find_checkpoints, load_checkpoint, save_checkpoint
     from flare_train.config import (
+        GenesisConfig,
         LossConfig,
         OptimizerConfig,
         SamplingConfig,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from flare_train.planning import Budget, PlanRequest, plan_run
     from flare_train.run import RunConfig, fit_dataset, read_run_config
     from flare_train.start_weights import StartReport, load_start_weights
+    from flare_train.snapshots import find_snapshots, read_weights
     from flare_train.store import StoredCase, read_stored_case
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "CheckpointError",
     "DivergedError",
     "FitResult",
+    "GenesisConfig",
     "LossConfig",
     "OptimizerConfig",
     "PlanRequest",
@@ -49,6 +52,7 @@ __all__ = [
     "TrainConfig",
     "TrainingDataError",
     "find_checkpoints",
+    "find_snapshots",
     "fit",
     "fit_dataset",
     "load_checkpoint",
@@ -56,6 +60,7 @@ __all__ = [
     "plan_run",
     "read_run_config",
     "read_stored_case",
+    "read_weights",
     "save_checkpoint",
 ]
 
@@ -67,6 +72,7 @@ _HOMES = {
     "checkpoint": ("find_checkpoints", "load_checkpoint", "save_checkpoint"),
     "augment_config": ("AugmentConfig",),
     "config": (
+        "GenesisConfig",
         "LossConfig",
         "OptimizerConfig",
         "SamplingConfig",
@@ -76,6 +82,7 @@ _HOMES = {
     "errors": ("CheckpointError", "DivergedError", "StoppedError", "TrainingDataError"),
     "loop": ("FitResult", "fit"),
     "run": ("RunConfig", "fit_dataset", "read_run_config"),
+    "snapshots": ("find_snapshots", "read_weights"),
     "store": ("StoredCase", "read_stored_case"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

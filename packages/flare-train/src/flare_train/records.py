@@ -43,7 +43,7 @@ def trim_records(path: os.PathLike[str] | str, *, iteration: int) -> None:
 def draw_progress(
     path: os.PathLike[str] | str, records: Sequence[Mapping[str, Any]], *, names: Mapping[int, str]
 ) -> None:
-    """Draw loss and validation Dice over the iterations as a PNG.
+    """Draw training loss, validation Dice and restoration loss over the iterations as a PNG.
 
     Parameters
     ----------
@@ -62,6 +62,16 @@ def draw_progress(
     steps = [record["iteration"] for record in records]
     loss_axes.plot(steps, [record["loss"] for record in records], color="tab:blue")
     loss_axes.set_ylabel("training loss")
+    restored = [record for record in records if record.get("restoration") is not None]
+    if restored:
+        loss_axes.plot(
+            [record["iteration"] for record in restored],
+            [record["restoration"] for record in restored],
+            color="tab:orange",
+            marker=".",
+            label="validation",
+        )
+        loss_axes.legend(fontsize="small")
     validated = [record for record in records if record.get("dice")]
     steps = [record["iteration"] for record in validated]
     for label, name in names.items():
