@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from flare_train.loop import FitResult, fit
     from flare_train.planning import Budget, PlanRequest, plan_run
     from flare_train.run import RunConfig, fit_dataset, read_run_config
-    from flare_train.start_weights import StartReport, load_start_weights
     from flare_train.snapshots import find_snapshots, read_weights
+    from flare_train.start_weights import StartReport, load_start_weights
     from flare_train.store import StoredCase, read_stored_case
 
 __all__ = [
