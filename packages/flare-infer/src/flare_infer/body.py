@@ -1,0 +1,99 @@
+"""Where in a CT the body is, in cells of about a centimeter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["body_mask"]
+
+_CELL_MM = 8.0
+# Between air and lung (about -800 HU) and fat (-100): half a cell of tissue counts.
+_TISSUE_HU = -500.0
+# Samples of about 2 mm are enough for the mean of a cell.
+_SAMPLE_MM = 2.0
+
+
+def body_mask(
+    array: NDArray[Any], *, spacing_mm: Sequence[float], margin_mm: float
+) -> NDArray[np.bool_] | None:
+    """Return which cells of a CT hold body or are near it.
+
+    Parameters
+    ----------
+    array : (z, y, x) array
+        In HU.
+    spacing_mm : (3,) float
+    margin_mm : float
+        Cells up to so far from the body count as well.
+
+    Returns
+    -------
+    (cells, cells, cells) bool array or None
+        The volume divided into equal cells of about 8 mm. None if there is no body.
+
+    Notes
+    -----
+    A cell is tissue if its mean exceeds -500 HU. What is thinner than three cells, such as the
+    table, is taken away; what tissue encloses in a plane, such as lungs, is added. Every piece
+    stays: a second body, an arm, a body at the rim.
+
+    Cost: one look at a sample every 2 mm.
+
+    Examples
+    --------
+    >>> ct = np.full((4, 40, 60), -1000)
+    >>> ct[:, :, 30:] = 40
+    >>> body_mask(ct, spacing_mm=(8, 8, 8), margin_mm=0)[2, 20].nonzero()[0][[0, -1]].tolist()
+    [30, 59]
+    """
+    from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes
+
+    tissue = _cell_means(array, spacing_mm) > _TISSUE_HU
+    ball = np.ones((3, 3, 3), dtype=bool)
+    # Behind the border the body goes on, or a thin volume would be all border.
+    thick = binary_erosion(tissue, ball, border_value=1)
+    # Once more than it was eroded, for what is thin at the tip of something thick.
+    kept = binary_dilation(thick, ball, iterations=2) & tissue
+    if not kept.any():
+        return None
+    filled = np.stack([binary_fill_holes(plane) for plane in kept])
+    cells = [n * s / m for n, s, m in zip(array.shape, spacing_mm, kept.shape, strict=True)]
+    return widened(filled, margin_mm=margin_mm, cell_mm=cells)
+
+
+def widened(
+    mask: NDArray[np.bool_], *, margin_mm: float, cell_mm: Sequence[float]
+) -> NDArray[np.bool_]:
+    """Return a mask with all that lies within a margin along each axis, in whole cells.
+
+    Examples
+    --------
+    >>> widened(np.arange(7).reshape(1, 1, 7) == 3, margin_mm=10, cell_mm=(8, 8, 8)).ravel()
+    array([False,  True,  True,  True,  True,  True, False])
+    """
+    from scipy.ndimage import maximum_filter
+
+    sides = [2 * int(np.ceil(margin_mm / side)) + 1 for side in cell_mm]
+    result: NDArray[np.bool_] = maximum_filter(mask, size=sides, mode="constant", cval=0)
+    return result
+
+
+def _cell_means(array: NDArray[Any], spacing_mm: Sequence[float]) -> NDArray[np.float32]:
+    strides = [max(1, int(_SAMPLE_MM / side)) for side in spacing_mm]
+    counts = [
+        min(-(-n // stride), max(1, round(n * side / _CELL_MM)))
+        for n, side, stride in zip(array.shape, spacing_mm, strides, strict=True)
+    ]
+    samples = array[tuple(slice(None, None, stride) for stride in strides)]
+    means = np.asarray(samples, dtype=np.float32)
+    for axis, count in enumerate(counts):
+        n = means.shape[axis]
+        edges = np.arange(count) * n // count
+        sizes = np.diff([*edges, n]).astype(np.float32)
+        means = np.add.reduceat(means, edges, axis=axis)
+        means /= sizes.reshape([-1 if k == axis else 1 for k in range(3)])
+    return means
