@@ -46,7 +46,8 @@ def test_the_report_names_what_the_labels_depend_on(report):
     content = written(report)
     assert content["flare_infer"] == metadata.version("flare-infer")
     assert content["versions"] == {
-        name: metadata.version(name) for name in ("flare-io", "flare-nets", "numpy", "torch")
+        name: metadata.version(name)
+        for name in ("flare-io", "flare-nets", "numpy", "openvino", "torch")
     }
     assert content["settings"] == {"tta": False}
 

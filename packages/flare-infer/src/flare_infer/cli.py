@@ -46,6 +46,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", type=Path, required=True, metavar="FILE|DIR")
     run.add_argument("--mode", choices=("exact", "fast"), help="default: the model's own")
     run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    run.add_argument(
+        "--backend",
+        choices=("auto", "torch", "openvino"),
+        default="auto",
+        help="auto (default): OpenVINO in fast mode on the CPU where it is installed, torch else",
+    )
+    run.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the network; bfloat16 needs OpenVINO and a processor that has it",
+    )
     run.add_argument("--tta", action="store_true", help="average over mirror images")
     run.add_argument("--memory-mib", type=int, metavar="N", help="refuse cases that need more")
     add_policy_arguments(run, hu_check=True)
@@ -82,7 +94,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
     _log_to_stderr(arguments.debug)
     predictor = Predictor.load(
-        arguments.model, device=arguments.device, memory_mib=arguments.memory_mib
+        arguments.model,
+        device=arguments.device,
+        backend=arguments.backend,
+        precision=arguments.precision,
+        mode=arguments.mode,
+        memory_mib=arguments.memory_mib,
     )
     schemes = {each.scheme for each in predictor.model.spec.preprocessing.intensities}
     if "ct" not in schemes:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 __all__ = ["Head", "exceeds_half"]
 
 _LARGEST_BYTE = 255
+# The largest logit whose float32 sigmoid is 1/2.
+_LARGEST_HALF_SIGMOID = np.float32(1.5 * 2.0**-24)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +97,11 @@ class Head:
 
 
 def exceeds_half(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where the float32 sigmoid exceeds 1/2: its rounding near 0 is part of the rule."""
-    import torch
+    """Return where the float32 sigmoid exceeds 1/2: its rounding near 0 is part of the rule.
 
-    probabilities = torch.sigmoid(torch.from_numpy(values.astype(np.float32, copy=False)))
-    result: NDArray[np.bool_] = (probabilities > 0.5).numpy()
-    return result
+    Notes
+    -----
+    Up to this logit exp(-x) rounds to 1 or to the next number below, and 1 + exp(-x) to 2. So do
+    torch's, which nnU-Net takes; the tests try every number around.
+    """
+    return np.asarray(values.astype(np.float32, copy=False) > _LARGEST_HALF_SIGMOID)

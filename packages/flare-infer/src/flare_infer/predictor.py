@@ -6,17 +6,16 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from flare_infer.backends.choice import BackendName, Precision, choose
+from flare_infer.backends.warm import WarmNets
 from flare_infer.channels import Image, read_channels
 from flare_infer.decide import decided_slabs
-from flare_infer.errors import ModelError
 from flare_infer.memory import CasePlan, plan_case, require_memory, volume_grid
 from flare_infer.model import Model, read_model
 from flare_infer.sliding import Net, PlaneBlocks, logit_planes
@@ -61,12 +60,12 @@ class Outcome:
 class Predictor:
     """A loaded model; immutable, so that threads may share it.
 
-    Make one with `Predictor.load`; ``nets`` are the members of each of the model's layers.
+    Make one with `Predictor.load`.
     """
 
     model: Model
-    nets: tuple[tuple[Net, ...], ...]
-    device: torch.device
+    nets: WarmNets
+    mode: Mode | None = None
     memory_mib: int | None = None
 
     @classmethod
@@ -75,6 +74,9 @@ class Predictor:
         folder: os.PathLike[str] | str,
         *,
         device: str = "auto",
+        backend: BackendName = "auto",
+        precision: Precision = "float32",
+        mode: Mode | None = None,
         memory_mib: int | None = None,
     ) -> Predictor:
         """Read, verify and load a model folder.
@@ -85,6 +87,14 @@ class Predictor:
             Written by `flare_infer.write_model`.
         device : str
             ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: the first GPU if there is one.
+        backend : {"auto", "torch", "openvino"}
+            ``auto``: OpenVINO in fast mode on the CPU where it is installed, torch else. With
+            OpenVINO torch is not loaded.
+        precision : {"float32", "bfloat16"}
+            Of the network in fast mode on the CPU; bfloat16 needs OpenVINO and a processor for it.
+        mode : {"fast", "exact"}, optional
+            What to do where no mode is given, the model's default otherwise. The other mode loads
+            its networks when it is first asked for.
         memory_mib : int, optional
             Host memory that a case may take. Where it is tight, exact mode takes a slower way with
             the same labels; cases that are still larger are refused before they start.
@@ -94,12 +104,20 @@ class Predictor:
         ModelError
             If the folder is not a whole model.
         RuntimeError
-            If the device is not there.
+            If the device, OpenVINO or the processor's bfloat16 is not there.
+        ValueError
+            If device, backend, precision and mode contradict one another.
         """
+        _check_mode(mode)
         model = read_model(folder)
-        place = _device(device)
-        nets = tuple(_load_nets(layer, place) for layer, _ in model.layers)
-        return cls(model, nets, place, memory_mib)
+        nets = WarmNets(model, choose(device, backend=backend, precision=precision))
+        nets.by_layer(mode)
+        return cls(model, nets, mode, memory_mib)
+
+    @property
+    def device(self) -> str:
+        """Where networks run: ``"cpu"`` or a CUDA device."""
+        return self.nets.choice.device
 
     def predict(
         self,
@@ -124,7 +142,7 @@ class Predictor:
         geometry : Geometry, optional
             Needed with an array, and only then.
         mode : {"fast", "exact"}, optional
-            The model's default otherwise.
+            That of `load` otherwise.
         tta : bool
             Average over mirror images, as the model was trained for it; 2 to 8 times the cost.
         policy : ReadPolicy, optional
@@ -153,11 +171,13 @@ class Predictor:
         MemoryError
             If the case would exceed ``memory_mib``.
         """
-        if mode not in (None, "fast", "exact"):
-            raise ValueError(f"mode must be fast or exact, got {mode!r}")
+        _check_mode(mode)
+        mode = mode or self.mode
         layers = [
             _Layer(layer.spec, nets, labels)
-            for (layer, labels), nets in zip(self.model.layers, self.nets, strict=True)
+            for (layer, labels), nets in zip(
+                self.model.layers, self.nets.by_layer(mode), strict=True
+            )
         ]
         if tta and not all(layer.spec.windows.mirror_axes for layer in layers):
             raise ValueError("tta needs a model trained with mirroring; this one has none")
@@ -248,6 +268,7 @@ class Predictor:
         --------
         ``predictor.explain((300, 512, 512), spacing_mm=(2.5, 0.8, 0.8)).peak_mib``
         """
+        mode = mode or self.mode
         plan = plan_case(
             self.model,
             shape,
@@ -261,7 +282,7 @@ class Predictor:
             return plan
         looked_at = 0
         started = time.perf_counter()
-        for (layer, _), nets in zip(self.model.layers, self.nets, strict=True):
+        for (layer, _), nets in zip(self.model.layers, self.nets.by_layer(mode), strict=True):
             net, patch = layer.spec.net, layer.spec.windows.patch
             nets[0](np.zeros((1, net.in_channels, *patch), dtype=np.float32))
             looked_at += layer.macs
@@ -356,66 +377,14 @@ class _How:
     compact: bool
 
 
+def _check_mode(mode: Mode | None) -> None:
+    if mode not in (None, "fast", "exact"):
+        raise ValueError(f"mode must be fast or exact, got {mode!r}")
+
+
 def _painted(below: Volume, above: Volume, labels: Sequence[int]) -> Volume:
     """Return the lower label map with some labels of the upper one painted over it."""
     dtype = np.promote_types(below.array.dtype, above.array.dtype)
     array = below.array.astype(dtype)
     np.copyto(array, above.array, where=np.isin(above.array, labels))
     return below.with_array(array)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise _NoDeviceError(
-                f"device {name} is not there, found {count} GPUs; use --device cpu"
-            )
-    elif device.type != "cpu":
-        raise ValueError(f"device must be auto, cpu or cuda, got {name!r}")
-    return device
-
-
-class _NoDeviceError(RuntimeError):
-    """A device that was asked for and is absent: a lack of resources."""
-
-    exit_code = 5
-
-
-def _load_nets(model: Model, device: torch.device) -> tuple[Net, ...]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from flare_nets.build import build_net
-
-    try:
-        tensors = load_file(model.weights_file, device="cpu")
-    except (OSError, SafetensorError) as error:
-        raise ModelError(model.weights_file, f"cannot be loaded: {error}") from error
-    nets = []
-    for number in range(model.members):
-        prefix = f"member{number}/"
-        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        net = build_net(model.spec.net, initialization="none", device="meta")
-        try:
-            net.load_state_dict(state, assign=True)
-        except RuntimeError as error:
-            raise ModelError(
-                model.weights_file, f"tensors of member {number} do not fit the net: {error}"
-            ) from error
-        nets.append(_array_net(net.eval().requires_grad_(False).to(device), device))
-    return tuple(nets)
-
-
-def _array_net(module: torch.nn.Module, device: torch.device) -> Net:
-    def run(windows: NDArray[np.float32]) -> NDArray[Any]:
-        # nnU-Net runs half precision on CUDA and float32 on the CPU.
-        precision = torch.autocast("cuda") if device.type == "cuda" else nullcontext()
-        with torch.inference_mode(), precision:
-            logits: NDArray[Any] = module(torch.from_numpy(windows).to(device)).cpu().numpy()
-        return logits
-
-    return run

@@ -112,8 +112,16 @@ def previous_records(path: os.PathLike[str] | str) -> dict[str, CaseRecord]:
 @cache
 def _versions() -> dict[str, str]:
     """Return the versions of what labels depend on."""
-    names = ("flare-io", "flare-nets", "numpy", "torch")
-    return {name: metadata.version(name) for name in names}
+    names = ("flare-io", "flare-nets", "numpy", "openvino", "torch")
+    return {name: metadata.version(name) for name in names if _is_installed(name)}
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def peak_memory_mib() -> int | None:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from flare_infer.inputs import CaseFiles, files_of, find_cases, without_suffix
-from flare_infer.model import Mode, Model
+from flare_infer.model import Mode
 from flare_infer.report import CaseRecord, Report, previous_records
 from flare_io.command import ExitCode, describe_record, error_record, exit_code_of
 from flare_io.policy import ReadPolicy
@@ -37,10 +38,16 @@ class RunSettings:
     tta: bool = False
     policy: ReadPolicy = field(default_factory=ReadPolicy)
 
-    def to_dict(self, model: Model) -> dict[str, Any]:
+    def to_dict(self, predictor: Predictor) -> dict[str, Any]:
         """Return the settings as they take effect, JSON-ready."""
-        mode = self.mode or model.spec.default_mode
-        return {"mode": mode, "tta": self.tta, "policy": asdict(self.policy)}
+        mode = self.mode or predictor.mode or predictor.model.spec.default_mode
+        return {
+            "mode": mode,
+            "tta": self.tta,
+            "policy": asdict(self.policy),
+            "fast": predictor.fast.to_dict() if mode == "fast" else None,
+            **predictor.nets.choice.to_dict(mode),
+        }
 
 
 class _StopSignal(BaseException):
@@ -94,9 +101,9 @@ def run_cases(
             "sha256": hashlib.sha256(
                 json.dumps(model.to_dict(), sort_keys=True).encode()
             ).hexdigest(),
-            "device": str(predictor.device),
+            "device": predictor.device,
         },
-        settings=chosen.to_dict(model),
+        settings=chosen.to_dict(predictor),
         cases={
             case.id: replace(
                 # Kept through a stop: what was done before must still be known to the next run.
@@ -217,10 +224,9 @@ def _failed(record: CaseRecord, error: Exception, seconds: dict[str, float]) -> 
 
 def _named(error: Exception) -> Exception:
     """Return torch's two ways to say that memory ran out as a ``MemoryError``."""
-    from torch import OutOfMemoryError
-
+    torch = sys.modules.get("torch")
     text = " ".join(str(error).split())
-    if isinstance(error, OutOfMemoryError):
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return MemoryError(f"device memory is exhausted, use --device cpu: {text}")
     if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in text:
         return MemoryError(f"host memory is exhausted: {text}")

@@ -6,12 +6,16 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flare_infer.errors import ModelError
 
-__all__ = ["verify_weights"]
+__all__ = ["read_members", "verify_weights"]
 
 _MAX_HEADER_BYTES = 100_000_000
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1}
@@ -53,6 +57,41 @@ def verify_weights(path: Path, sha256: str) -> None:
             remedy="copy the whole model folder again",
             kind="checksum",
         )
+
+
+def read_members(path: Path, members: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the tensors of each member of an ensemble by name, without torch.
+
+    Parameters
+    ----------
+    path : Path
+        A safetensors file that `verify_weights` has seen, with tensors ``member{i}/{name}``.
+    members : int
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, or holds bfloat16, which NumPy does not have.
+
+    Notes
+    -----
+    One member is held at a time; numbers are float32, whatever they were stored as.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            for number in range(members):
+                prefix = f"member{number}/"
+                mine = [name for name in names if name.startswith(prefix)]
+                yield {name.removeprefix(prefix): _single(file.get_tensor(name)) for name in mine}
+    except (OSError, SafetensorError, TypeError) as error:
+        raise ModelError(path, f"cannot be loaded: {error}") from error
+
+
+def _single(tensor: NDArray[Any]) -> NDArray[Any]:
+    return tensor.astype(np.float32, copy=False) if tensor.dtype.kind == "f" else tensor
 
 
 def _check_index(path: Path, start: bytes, stream: Any) -> None:
