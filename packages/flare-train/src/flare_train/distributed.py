@@ -121,6 +121,8 @@ def join_world(device: torch.device | str = "cpu") -> Iterator[World]:
     if not joined_before:
         backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=_PATIENCE)
+        # All have connected: one that fails at once does not break the others' connections.
+        dist.barrier()
     try:
         yield World(dist.get_rank(), dist.get_world_size(), own)
     finally:
