@@ -122,7 +122,7 @@ def join_world(device: torch.device | str = "cpu") -> Iterator[World]:
         backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=_PATIENCE)
         # All have connected: one that fails at once does not break the others' connections.
-        dist.barrier()
+        dist.all_reduce(torch.zeros(1))
     try:
         yield World(dist.get_rank(), dist.get_world_size(), own)
     finally:
