@@ -58,6 +58,15 @@ def _parser() -> argparse.ArgumentParser:
         default="float32",
         help="of the network; bfloat16 needs OpenVINO and a processor that has it",
     )
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="shortcuts",
+        help="a shortcut of fast mode, such as step=0.75, body=off, coarse=2, draft=on; may be "
+        "given again",
+    )
     run.add_argument("--tta", action="store_true", help="average over mirror images")
     run.add_argument("--memory-mib", type=int, metavar="N", help="refuse cases that need more")
     add_policy_arguments(run, hu_check=True)
@@ -85,7 +94,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from flare_infer.fast import FastSettings
+
     policy = policy_from(arguments)
+    fast = FastSettings.from_texts(arguments.shortcuts)
     # Refused before seconds go into loading torch.
     if not arguments.input.exists():
         raise FileNotFoundError(f"{arguments.input}: does not exist")
@@ -100,7 +112,11 @@ def _run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         mode=arguments.mode,
         memory_mib=arguments.memory_mib,
+        fast=fast,
     )
+    mode = arguments.mode or predictor.model.spec.default_mode
+    if arguments.shortcuts and mode == "exact":
+        raise ValueError("--set changes fast mode and this run is exact; add --mode fast")
     schemes = {each.scheme for each in predictor.model.spec.preprocessing.intensities}
     if "ct" not in schemes:
         # Only a model of CT knows that its input must be in Hounsfield units.

@@ -16,8 +16,10 @@ from flare_infer.backends.choice import BackendName, Precision, choose
 from flare_infer.backends.warm import WarmNets
 from flare_infer.channels import Image, read_channels
 from flare_infer.decide import decided_slabs
+from flare_infer.fast import FastSettings
 from flare_infer.memory import CasePlan, plan_case, require_memory, volume_grid
 from flare_infer.model import Model, read_model
+from flare_infer.search import searched_planes
 from flare_infer.sliding import Net, PlaneBlocks, logit_planes
 from flare_infer.spec import Mode, ModelSpec
 from flare_infer.stopwatch import Stopwatch
@@ -47,7 +49,7 @@ class Outcome:
     error : Exception or None
         Why it failed.
     seconds : mapping of str to float
-        By step: read, prepare, network, decide, restore.
+        By step: read, prepare, search (fast mode), network, decide, restore.
     """
 
     image: Any
@@ -67,6 +69,7 @@ class Predictor:
     nets: WarmNets
     mode: Mode | None = None
     memory_mib: int | None = None
+    fast: FastSettings = field(default_factory=FastSettings)
 
     @classmethod
     def load(
@@ -78,6 +81,7 @@ class Predictor:
         precision: Precision = "float32",
         mode: Mode | None = None,
         memory_mib: int | None = None,
+        fast: FastSettings | None = None,
     ) -> Predictor:
         """Read, verify and load a model folder.
 
@@ -112,7 +116,7 @@ class Predictor:
         model = read_model(folder)
         nets = WarmNets(model, choose(device, backend=backend, precision=precision))
         nets.by_layer(mode)
-        return cls(model, nets, mode, memory_mib)
+        return cls(model, nets, mode, memory_mib, fast or FastSettings())
 
     @property
     def device(self) -> str:
@@ -207,22 +211,36 @@ class Predictor:
         on_slab: OnSlab | None,
     ) -> Volume:
         """Return the labels of one layer; empties the list of channels."""
-        spec, watch = layer.spec, how.watch
-        mode = how.mode or spec.default_mode
+        watch = how.watch
+        mode = how.mode or layer.spec.default_mode
+        spec = _as_run(layer.spec, mode, self.fast)
         with watch.step("prepare"):
             case = prepare_planes(channels, spec.preprocessing)
-        channels.clear()
         preparation = case.preparation
-        planes = logit_planes(
-            layer.nets,
-            PlaneBlocks(preparation.shape, watch.over("prepare", case.blocks)),
-            spec.windows,
-            mode=mode,
-            mirror=how.mirror,
-            on_window=how.on_window,
-            head=spec.head,
-            compact=how.compact,
-        )
+        blocks = watch.over("prepare", case.blocks)
+        if mode == "fast" and spec.windows.layout == "grid":
+            with watch.step("search"):
+                planes = searched_planes(
+                    layer.nets,
+                    channels,
+                    replace(case, blocks=blocks),
+                    spec,
+                    settings=self.fast,
+                    mirror=how.mirror,
+                    on_window=how.on_window,
+                )
+        else:
+            planes = logit_planes(
+                layer.nets,
+                PlaneBlocks(preparation.shape, blocks),
+                spec.windows,
+                mode=mode,
+                mirror=how.mirror,
+                on_window=how.on_window,
+                head=spec.head,
+                compact=how.compact,
+            )
+        channels.clear()
         slabs = decided_slabs(watch.over("network", planes), preparation, spec, mode=mode)
         with watch.step("restore"):
             whole = np.zeros(preparation.source_shape, dtype=spec.head.dtype)
@@ -261,8 +279,9 @@ class Predictor:
 
         Notes
         -----
-        Cost: arithmetic, and one window where seconds are asked for. They hold for this machine
-        with its load of this moment; reading and writing files are left out.
+        Cost: arithmetic, and one window where seconds are asked for. Windows are counted as if
+        none could be left out in fast mode, the coarse pass not among them. Seconds hold for this
+        machine with its load of this moment; reading and writing files are left out.
 
         Examples
         --------
@@ -270,7 +289,7 @@ class Predictor:
         """
         mode = mode or self.mode
         plan = plan_case(
-            self.model,
+            _planned(self.model, mode, self.fast),
             shape,
             spacing_mm=spacing_mm,
             mode=mode,
@@ -342,7 +361,7 @@ class Predictor:
             return False
         shape, spacing_mm = volume_grid(channels[0], self.model.spec.preprocessing)
         plan = plan_case(
-            self.model,
+            _planned(self.model, mode, self.fast),
             shape,
             spacing_mm=spacing_mm,
             mode=mode,
@@ -351,6 +370,17 @@ class Predictor:
         )
         require_memory(plan.peak_mib, self.memory_mib)
         return plan.compact
+
+
+def _as_run(spec: ModelSpec, mode: Mode, fast: FastSettings) -> ModelSpec:
+    return fast.applied_to(spec) if mode == "fast" else spec
+
+
+def _planned(model: Model, mode: Mode | None, fast: FastSettings) -> Model:
+    """Return a model whose layers are described as they are run."""
+    overlays = (replace(each, model=_planned(each.model, mode, fast)) for each in model.overlays)
+    spec = _as_run(model.spec, mode or model.spec.default_mode, fast)
+    return replace(model, spec=spec, overlays=tuple(overlays))
 
 
 def _voxel_seconds(shape: Sequence[int]) -> float:
