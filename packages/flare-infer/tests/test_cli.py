@@ -46,6 +46,31 @@ def test_run_json_is_the_report(model_folder, scan, tmp_path, capsys):
     assert report["cases"][0]["output"] == "labels.nii.gz"
 
 
+def test_set_switches_shortcuts_and_is_kept_in_the_report(model_folder, scan, tmp_path, capsys):
+    command = ["run", "-m", model_folder, "-i", scan, "-o", tmp_path / "out", "--json"]
+    assert run(*command, "--set", "step=1", "--set", "body=off") == 0
+    first = json.loads(capsys.readouterr().out)
+    assert (first["settings"]["fast"]["step"], first["settings"]["fast"]["body"]) == (1.0, False)
+    # Other settings are another result.
+    assert run(*command) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert second["settings"]["fast"]["step"] is None
+    assert not second["cases"][0]["kept"]
+    assert run(*command) == 0
+    assert json.loads(capsys.readouterr().out)["cases"][0]["kept"]
+
+
+def test_set_refuses_what_is_unknown_and_exact_mode(model_folder, scan, tmp_path, capsys):
+    command = ["run", "-m", model_folder, "-i", scan, "-o", tmp_path / "out"]
+    assert run(*command, "--set", "speed=9") == 2
+    assert "with a name of step, body" in capsys.readouterr().err
+    assert run(*command, "--mode", "exact", "--set", "step=1") == 2
+    assert "--set changes fast mode and this run is exact; add --mode fast" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_info_is_text_and_json(model_folder, capsys):
     assert run("info", "-m", model_folder) == 0
     assert "1 liver, 3 spleen, 14 tumor" in capsys.readouterr().out

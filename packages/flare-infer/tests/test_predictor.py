@@ -120,7 +120,8 @@ def test_one_bad_case_costs_one_case(predictor, ct, tmp_path):
     assert [each.error is None for each in outcomes] == [True, False, True]
     assert "bad.nii.gz" in str(outcomes[1].error)
     assert np.array_equal(outcomes[0].labels.array, outcomes[2].labels.array)
-    assert set(outcomes[0].seconds) == {"read", "prepare", "network", "decide", "restore"}
+    steps = {"read", "prepare", "search", "network", "decide", "restore"}
+    assert set(outcomes[0].seconds) == steps
 
 
 @pytest.mark.parametrize(

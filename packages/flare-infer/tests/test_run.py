@@ -21,6 +21,16 @@ from flare_io.policy import ReadPolicy
 from .conftest import random_weights
 
 
+class Wrapped:
+    """A predictor in which a test replaces `predict`."""
+
+    def __init__(self, predictor):
+        self._predictor = predictor
+
+    def __getattr__(self, name):
+        return getattr(self._predictor, name)
+
+
 @pytest.fixture
 def predictor(model_folder):
     return Predictor.load(model_folder, device="cpu")
@@ -51,7 +61,8 @@ def test_every_case_is_written_on_its_own_grid(predictor, scans, tmp_path):
     assert (kept["done"], kept["failed"], kept["not_started"]) == (3, 0, 0)
     assert kept["model"]["weights_sha256"] == predictor.model.weights_sha256
     assert kept["peak_memory_mib"] > 10
-    assert set(kept["cases"][0]["seconds"]) == {"read", "prepare", "network", "decide", "restore"}
+    steps = {"read", "prepare", "search", "network", "decide", "restore"}
+    assert set(kept["cases"][0]["seconds"]) == steps
 
 
 def test_b08_a_truncated_case_costs_one_case_and_changes_no_other(predictor, scans, tmp_path):
@@ -184,10 +195,7 @@ def test_j03_a_full_disk_ends_the_run_and_tears_nothing(predictor, scans, tmp_pa
 def test_a_signal_stops_with_a_whole_report_and_a_rerun_finishes(predictor, scans, tmp_path):
     calls = []
 
-    class Interrupted:
-        model = predictor.model
-        device = predictor.device
-
+    class Interrupted(Wrapped):
         def predict(self, image, **options):
             calls.append(image)
             if len(calls) == 2:
@@ -196,7 +204,7 @@ def test_a_signal_stops_with_a_whole_report_and_a_rerun_finishes(predictor, scan
 
     out = tmp_path / "out"
     before = signal.getsignal(signal.SIGTERM)
-    report, code = run_cases(Interrupted(), scans, out)
+    report, code = run_cases(Interrupted(predictor), scans, out)
     assert code is ExitCode.STOPPED
     assert states(report) == {"a": "done", "b": "not started", "c": "not started"}
     assert signal.getsignal(signal.SIGTERM) is before
@@ -221,27 +229,24 @@ def test_an_output_that_would_replace_an_input_is_refused(predictor, scans):
 
 
 def test_an_unforeseen_error_costs_one_case_and_is_recorded_as_a_bug(predictor, scans, tmp_path):
-    class Faulty:
-        model = predictor.model
-        device = predictor.device
-
+    class Faulty(Wrapped):
         def predict(self, image, **options):
             if image.name == "b.nii.gz":
                 raise ZeroDivisionError("division by zero")
             return predictor.predict(image, **options)
 
-    report, code = run_cases(Faulty(), scans, tmp_path / "out")
+    report, code = run_cases(Faulty(predictor), scans, tmp_path / "out")
     assert code is ExitCode.SOME_FAILED
     assert states(report) == {"a": "done", "b": "failed", "c": "done"}
     assert report.cases["b"].error["kind"] == "bug"
 
 
-class StopsAt:
+class StopsAt(Wrapped):
     """A predictor during whose n-th case a signal arrives."""
 
     def __init__(self, predictor, case, number=signal.SIGTERM):
-        self.model, self.device = predictor.model, predictor.device
-        self._predictor, self._left, self._number = predictor, case, number
+        super().__init__(predictor)
+        self._left, self._number = case, number
 
     def predict(self, image, **options):
         self._left -= 1
@@ -276,9 +281,10 @@ def test_a_failure_leaves_no_word_of_an_earlier_success(predictor, scans, tmp_pa
     assert "a" not in previous_records(tmp_path / "out" / "report.json")
 
 
-class RunsOut:
+class RunsOut(Wrapped):
     def __init__(self, predictor, error):
-        self.model, self.device, self._error = predictor.model, predictor.device, error
+        super().__init__(predictor)
+        self._error = error
 
     def predict(self, image, **options):
         raise self._error
