@@ -1,6 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import binary_fill_holes, maximum_filter
 
+from flare_infer import body
 from flare_infer.body import body_mask, widened
 
 AIR, LUNG, FAT, SOFT = -1000, -850, -100, 40
@@ -96,3 +100,23 @@ def test_a_margin_reaches_at_least_so_far_along_each_axis():
     wide = widened(mask, margin_mm=20, cell_mm=(10, 20, 30))
     assert [wide.any(axis=k).sum() for k in ((1, 2), (0, 2), (0, 1))] == [5, 3, 3]
     assert np.array_equal(widened(mask, margin_mm=0, cell_mm=(1, 1, 1)), mask)
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 9)] * 3), st.floats(0.3, 0.95))
+@settings(max_examples=40, deadline=None)
+def test_spreading_and_filling_are_those_of_scipy(seed, shape, share):
+    mask = np.random.default_rng(seed).random(shape) < share
+    found = body._spread(mask, (2, 0, 1))
+    assert np.array_equal(found, maximum_filter(mask, size=(5, 1, 3), mode="constant", cval=0))
+    filled = np.stack([binary_fill_holes(plane) for plane in mask])
+    assert np.array_equal(body._filled_planes(mask), filled)
+
+
+def test_a_spiral_is_not_enclosed():
+    rows = ["#######", "#     #", "# ### #", "# # # #", "#   # #", "##### #", "#     #"]
+    spiral = np.array([[letter == "#" for letter in row] for row in rows])
+    filled = body._filled_planes(spiral[None])[0]
+    assert np.array_equal(filled, spiral)
+    # One cell more closes the way out.
+    spiral[6, 5] = spiral[6, 1:5] = True
+    assert body._filled_planes(spiral[None]).all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from flare_infer.windows import WindowPlan, gaussian_profiles, gaussian_weights, window_starts
 
@@ -94,3 +95,13 @@ def test_profiles_are_the_weights_factors():
     weights = gaussian_weights((16, 8, 12)).astype(float)
     assert np.allclose(weights, 10 * product, rtol=2e-3, atol=1e-3)
     assert min(z.min(), y.min(), x.min()) > 0
+
+
+@pytest.mark.parametrize("patch", [(8, 16, 12), (5, 7, 9), (1, 3, 40), (2, 2, 2), (32, 24, 48)])
+def test_gaussian_weights_are_a_filtered_impulse_to_the_last_bit(patch):
+    impulse = np.zeros(patch)
+    impulse[tuple(side // 2 for side in patch)] = 1
+    smooth = gaussian_filter(impulse, [side / 8 for side in patch], mode="constant")
+    expected = (smooth / (smooth.max() / 10)).astype(np.float16)
+    expected[expected == 0] = expected[expected > 0].min()
+    assert np.array_equal(gaussian_weights(patch), expected)
