@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flare_infer.components import Components
     from flare_infer.errors import ModelError
+    from flare_infer.fast import FastSettings
     from flare_infer.model import Model, Overlay, read_model, write_model
     from flare_infer.nnunet import import_nnunet
     from flare_infer.overlays import add_overlay
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Components",
+    "FastSettings",
     "Model",
     "ModelError",
     "ModelSpec",
@@ -35,6 +37,7 @@ __all__ = [
 
 _HOMES = {
     "Components": "components",
+    "FastSettings": "fast",
     "Model": "model",
     "ModelError": "errors",
     "ModelSpec": "spec",
