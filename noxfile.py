@@ -26,6 +26,7 @@ BENCH_PARTS = (
 BENCH_PEERS = {
     "augment.py": "peers",
     "export.py": "peers",
+    "infer_cold.py": "peers",
     "metrics.py": "peers-metrics",
     "metrics_cli.py": "peers-metrics",
 }
@@ -131,7 +132,7 @@ def parity(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure speed and memory side by side with peers; results go to benchmarks/results."""
-    _install(session, *_editable(PACKAGES), "scikit-image", "pydicom")
+    _install(session, *_editable(PACKAGES), "openvino", "pydicom", "scikit-image")
     scripts = session.posargs or sorted(
         str(path)
         for path in Path("benchmarks").glob("*.py")

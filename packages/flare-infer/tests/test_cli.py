@@ -5,6 +5,7 @@ import signal
 import struct
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -182,12 +183,30 @@ def test_a_device_that_is_not_there_is_code_5(model_folder, scan, tmp_path, caps
     assert "use --device cpu" in capsys.readouterr().err
 
 
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("--version")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"flare-infer {version('flare-infer')}\n"
+
+
+def test_help_loads_no_more_than_arguments_need():
+    code = (
+        "import sys\nfrom flare_infer.cli import main\n"
+        "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not {'numpy', 'email', 'flare_infer.spec'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_info_and_import_load_no_torch(model_folder):
     code = (
         "import sys\nimport flare_infer\nfrom flare_infer.cli import main\n"
         f"assert main(['info', '-m', {str(model_folder)!r}, '--json']) == 0\n"
         "loaded = {name.split('.')[0] for name in sys.modules}\n"
-        "assert not loaded & {'torch', 'SimpleITK', 'scipy', 'flare_train'}, loaded\n"
+        "absent = {'torch', 'email', 'openvino', 'SimpleITK', 'scipy', 'flare_train'}\n"
+        "assert not loaded & absent, loaded & absent\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -56,7 +56,7 @@ def test_chosen_labels_are_painted_over_the_model_below(organ_folder, tumor_fold
     assert np.array_equal(found.array, np.where(above.array == 14, 14, below.array))
     assert found.geometry == ct.geometry
     assert found.notes == ("n",)
-    assert set(seconds) == {"read", "prepare", "network", "decide", "restore"}
+    assert set(seconds) == {"read", "prepare", "search", "network", "decide", "restore"}
 
 
 def test_layers_stack_in_the_order_of_adding_and_a_name_is_replaced(organ_folder, tumor_folder):

@@ -61,7 +61,7 @@ def test_every_case_is_written_on_its_own_grid(predictor, scans, tmp_path):
     assert (kept["done"], kept["failed"], kept["not_started"]) == (3, 0, 0)
     assert kept["model"]["weights_sha256"] == predictor.model.weights_sha256
     assert kept["peak_memory_mib"] > 10
-    steps = {"read", "prepare", "search", "network", "decide", "restore"}
+    steps = {"read", "prepare", "search", "network", "decide", "restore", "write"}
     assert set(kept["cases"][0]["seconds"]) == steps
 
 

@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         "5 disk, memory, device or permission; 6 model refused; 75 stopped by a signal, run the "
         "same command again; 130 interrupted; 1 a bug",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version(_PROGRAM)}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subcommands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     run = subcommands.add_parser("run", help="segment a file, a folder or a DICOM series")
@@ -91,6 +90,16 @@ def _parser() -> argparse.ArgumentParser:
             "--debug", action="store_true", help="show the traceback of an error"
         )
     return parser
+
+
+class _Version(argparse.Action):
+    """Look the version up only when it is asked for, which takes longer than the help."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"{_PROGRAM} {version(_PROGRAM)}")
+        parser.exit()
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +176,8 @@ def write_model(
     ValueError
         If there is no member or a tensor is missing, unexpected, of another shape or not finite.
     """
+    from importlib.metadata import version
+
     from safetensors.torch import save
 
     from flare_io.atomic import write_file, write_json
@@ -202,7 +203,7 @@ def write_model(
     # The old model.json names the old weights: a kill between the two files must not leave a pair
     # that loads, and the checksum sees to that.
     write_file(root / WEIGHTS_FILE, write)
-    written_by = {"written_by": f"flare-infer {metadata.version('flare-infer')}"}
+    written_by = {"written_by": f"flare-infer {version('flare-infer')}"}
     write_json(root / MODEL_FILE, {**model.to_dict(), **written_by})
     return read_model(root)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from flare_infer.inputs import CaseFiles, files_of, find_cases, without_suffix
 from flare_infer.model import Mode
 from flare_infer.report import CaseRecord, Report, previous_records
+from flare_infer.stopwatch import Stopwatch
 from flare_io.command import ExitCode, describe_record, error_record, exit_code_of
 from flare_io.policy import ReadPolicy
 
@@ -201,7 +202,8 @@ def _run_case(
         error = _named(raised)
         return _failed(record, error, seconds), _code(error)
     try:
-        write_label_map(labels, target)
+        with Stopwatch(seconds).step("write"):
+            write_label_map(labels, target)
     except OSError as error:
         raise _DiskFullError(_failed(record, error, seconds), error) from error
     done = replace(

@@ -5,7 +5,7 @@ Public names load on first use: importing the package loads nothing heavy.
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,7 +86,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return metadata.version("flare-io")
+        # Loaded for the version alone: it brings the parser of e-mails.
+        from importlib.metadata import version
+
+        return version("flare-io")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
