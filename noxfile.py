@@ -19,19 +19,21 @@ PACKAGES = ("flare-io", "flare-metrics", "flare-fusion", "flare-nets", "flare-in
 SOURCES = tuple(f"packages/{name}/src" for name in PACKAGES)
 # What the scripts of `bench` import.
 BENCH_PARTS = (
-    "augment_sides.py", "export_peer.py", "machine.py", "metrics_files_peer.py",
-    "metrics_sides.py", "metrics_work.py", "metrics_worker.py",
+    "augment_sides.py", "export_peer.py", "infer_monai.py", "infer_nnunet.py", "infer_sides.py",
+    "machine.py", "metrics_files_peer.py", "metrics_sides.py", "metrics_work.py",
+    "metrics_worker.py",
 )  # fmt: skip
 # Which file of peers a script is run beside.
 BENCH_PEERS = {
     "augment.py": "peers",
     "export.py": "peers",
+    "infer.py": "peers",
     "infer_cold.py": "peers",
     "metrics.py": "peers-metrics",
     "metrics_cli.py": "peers-metrics",
 }
 # Minutes to an hour; run by name: nox -s bench -- benchmarks/fusion_claim.py
-BENCH_LONG = ("fusion_claim.py", "recipes.py")
+BENCH_LONG = ("fusion_claim.py", "infer.py", "infer_fast.py", "recipes.py")
 # Oversubscribed threads make small tests many times slower.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
@@ -141,6 +143,8 @@ def bench(session: nox.Session) -> None:
     for script in scripts:
         peers = BENCH_PEERS.get(Path(script).name)
         peer = ("--peer", _peer_python(session, peers)) if peers else ()
+        if Path(script).name == "infer.py":
+            peer += ("--monai", _peer_python(session, "peers-metrics"))
         session.run("python", script, *peer, env=ONE_THREAD)
 
 
