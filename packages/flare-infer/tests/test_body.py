@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -120,3 +122,27 @@ def test_a_spiral_is_not_enclosed():
     # One cell more closes the way out.
     spiral[6, 5] = spiral[6, 1:5] = True
     assert body._filled_planes(spiral[None]).all()
+
+
+def test_memory_does_not_grow_with_the_volume_of_a_long_scan():
+    ct = np.full((400, 128, 128), SOFT, np.int16)
+    tracemalloc.start()
+    body_mask(ct, spacing_mm=(2, 2, 2), margin_mm=20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # 102400 cells, of which a few copies live at a time.
+    assert peak < 0.15 * ct.nbytes
+
+
+def test_cells_are_means_of_their_samples():
+    ct = np.random.default_rng(0).normal(-500, 400, (7, 12, 10)).astype(np.float32)
+    means = body._cell_means(ct, (4.0, 1.0, 2.0))
+    # Every second row is a sample; 28 mm are 4 cells, 12 mm 2 of 6 samples, 20 mm 2.
+    assert means.shape == (4, 2, 2)
+    rows = ct[:, ::2]
+    parts = [(0, 1), (1, 3), (3, 5), (5, 7)]
+    for layer, (first, last) in enumerate(parts):
+        for y in range(2):
+            for x in range(2):
+                cell = rows[first:last, 3 * y : 3 * y + 3, 5 * x : 5 * x + 5]
+                assert means[layer, y, x] == pytest.approx(cell.mean(), rel=1e-4)
