@@ -68,3 +68,13 @@ def test_the_sigmoid_rule_is_one_threshold_on_all_of_float16():
     assert np.array_equal(found, np.sort(found)), "true from some value on"
     assert torch.sigmoid(torch.tensor(float(values[found][0]))) > 0.5
     assert not found[values <= 0].any()
+
+
+def test_the_sigmoid_rule_is_that_of_torch_for_every_number_around_the_threshold():
+    # From 2^-24 to 2^-23, with what is below zero and far above.
+    around = np.arange(0x33800000, 0x34000001, dtype=np.uint32).view(np.float32)
+    values = np.concatenate([around, -around[::4096], np.float32([0, 1e-38, 1e-20, 1e-3, 90])])
+    expected = (torch.sigmoid(torch.from_numpy(values)) > 0.5).numpy()
+    assert np.array_equal(exceeds_half(values), expected)
+    assert expected[: len(around)].any()
+    assert not expected[: len(around)].all()
