@@ -159,6 +159,17 @@ def test_volume_does_not_depend_on_the_grid():
     np.testing.assert_allclose(volumes[0], volumes[1], rtol=0.05)
 
 
+def test_around_a_body_in_a_very_wide_field_there_is_air():
+    case = draw_phantom(
+        seed=3, index=1, preset="unit", shape=(6, 60, 60), spacing_mm=(40.0, 14.0, 14.0)
+    )
+    # The field reaches 420 mm to each side of its center, a body 105 and 150 mm.
+    y, x = np.abs(np.mgrid[:60, :60] - 29.5) * 14
+    behind = np.arange(60)[:, None] > 30  # the table is there
+    outside = ((y > 230) | (x > 230)) & ~behind
+    assert (case.image.array[:, outside] < -800).all()
+
+
 def test_presets_share_the_patient():
     mini, small = (draw_phantom(seed=4, index=2, preset=name) for name in ("mini", "small"))
     assert mini.record["tumors"][0]["radius_mm"] == small.record["tumors"][0]["radius_mm"]

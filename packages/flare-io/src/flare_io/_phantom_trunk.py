@@ -71,8 +71,10 @@ def paint_wall(
     z, y, x = points
     half_y, half_x = (np.float32(v) for v in BODY_HALF_WIDTHS_MM)
     # A little fuller than an ellipse on the flanks: r^2 plus a term that vanishes on the axes.
-    u, v = (x / half_x) ** 2, (y / half_y) ** 2
-    radius = np.sqrt(u + v - np.float32(0.35) * u * v)
+    fuller = np.float32(0.35)
+    # Held where the radius ceases to grow, outside the body: beyond, it would fall below 1 again.
+    u, v = (np.minimum((a / b) ** 2, 1 / fuller) for a, b in ((x, half_x), (y, half_y)))
+    radius = np.sqrt(u + v - fuller * u * v)
     depth: NDArray[np.float32] = (1 - radius) * half_y
     inside = depth > 0
     muscle = inside & (depth > wall.fat_mm)
