@@ -3,8 +3,8 @@
 ``python benchmarks/infer_fast.py`` trains a net on phantoms (recipe swift-plus at scale mini, a few
 minutes, kept in ``--state``), or takes that of ``--model DIR``. Its windows are half as long as the
 field of view along each axis. It draws other patients on a finer grid in four fields of view, some
-of which are nothing like the net's training, and segments each with one
-shortcut at a time, and prints DSC and NSD (5 mm) by class minus those of all windows, in points.
+of which are nothing like the net's training, segments each with one shortcut at a time, and prints
+DSC and NSD (5 mm) by class minus those of all windows, in points.
 ``benchmarks/results/infer_fast.json`` keeps all of it, and the recall of the searches: the share of
 each class's voxels over which at least one window is run. A voxel without one becomes background.
 """
