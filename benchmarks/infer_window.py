@@ -56,14 +56,14 @@ def run_way(folder: Path, name: str, repeats: int) -> None:
 
 def run_cache(folder: Path) -> None:
     """Be the process that compiles a network, writes it down and reads it back."""
+    from flare_infer.backends.openvino import CORE
     from flare_infer.backends.openvino_graph import build_graph
-    from flare_infer.backends.openvino_import import openvino
     from flare_infer.model import read_model
     from flare_infer.weights_file import read_members
 
     model = read_model(folder / "model")
     (tensors,) = read_members(model.weights_file, 1)
-    core, made = openvino.Core(), {}
+    core, made = CORE, {}
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
 
     def convert() -> None:

@@ -12,7 +12,6 @@ from flare_infer.backends import choice
 from flare_infer.backends import openvino as openvino_backend
 from flare_infer.backends import torch as torch_backend
 from flare_infer.backends.choice import Choice, MissingError
-from flare_infer.backends.openvino_import import openvino
 from flare_infer.backends.warm import WarmNets
 from flare_infer.model import read_model, write_model
 from flare_infer.predictor import Predictor
@@ -28,7 +27,8 @@ def windows(spec):
 
 
 def has_bfloat16():
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    core = openvino_backend.CORE
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def test_both_backends_give_the_same_logits(model_folder, windows):
@@ -67,7 +67,7 @@ def test_bfloat16_is_near_and_not_the_same(model_folder, windows):
 
 
 def test_a_processor_without_bfloat16_is_named(model_folder, monkeypatch):
-    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32"])
+    monkeypatch.setattr(type(openvino_backend.CORE), "get_property", lambda *_: ["FP32"])
     with pytest.raises(MissingError, match="AVX512-BF16 or AMX; use float32") as caught:
         openvino_backend.load(read_model(model_folder), precision="bfloat16")
     assert caught.value.exit_code == 5
@@ -145,6 +145,29 @@ def test_an_openvino_that_is_broken_is_said_and_torch_runs(model_folder, monkeyp
     asked = Choice(device="cpu", backend="openvino")
     with pytest.raises(ImportError, match="is gone"):
         WarmNets(read_model(model_folder), asked).by_layer("fast")
+
+
+def test_a_signal_after_two_models_is_only_a_signal(model_folder):
+    """The stack for signals that OpenVINO sets must outlive every model."""
+    code = (
+        "import signal, sys\n"
+        "import numpy as np\n"
+        "from flare_infer.backends import openvino\n"
+        "from flare_infer.model import read_model\n"
+        "model = read_model(sys.argv[1])\n"
+        "window = np.zeros((1, 1, *model.spec.windows.patch), np.float32)\n"
+        "first = openvino.load(model, precision='float32')\n"
+        "second = openvino.load(model, precision='float32')\n"
+        "logits = first[0](window), second[0](window)\n"
+        "del first\n"
+        "del second\n"
+        "rubbish = [bytearray(b'x' * size) for size in range(0, 60_000, 7)]\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('heard'))\n"
+        "signal.raise_signal(signal.SIGTERM)\n"
+    )
+    command = [sys.executable, "-c", code, str(model_folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def run_and_list_modules(*arguments):

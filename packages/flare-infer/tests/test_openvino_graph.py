@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from flare_infer.backends.openvino import CORE
 from flare_infer.backends.openvino_graph import build_graph
-from flare_infer.backends.openvino_import import openvino
 from flare_nets.build import build_net
 from flare_nets.config import NetConfig
 from flare_nets.presets import preset, preset_names
@@ -54,7 +54,7 @@ def require_same_logits(net, patch, *, seed=1):
         expected = net(torch.from_numpy(window)).numpy()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     graph = build_graph(net.config, arrays(net), patch)
-    found = openvino.Core().compile_model(graph, "CPU", settings)(window)[0]
+    found = CORE.compile_model(graph, "CPU", settings)(window)[0]
     assert expected.std() > 0.01
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 

@@ -18,7 +18,11 @@ from flare_infer.model import Model
 from flare_infer.sliding import Net
 from flare_infer.weights_file import read_members
 
-__all__ = ["load"]
+__all__ = ["CORE", "load"]
+
+# One for the process, for good. Each one's plugin for the CPU gives the thread a stack for signals.
+# Of two, the second to go puts back that of the first, freed by then: the next signal is a crash.
+CORE = openvino.Core()
 
 
 def load(model: Model, *, precision: Precision) -> tuple[Net, ...]:
@@ -42,8 +46,7 @@ def load(model: Model, *, precision: Precision) -> tuple[Net, ...]:
     Cost: about 0.1 s for a net of 3 M parameters. A network that OpenVINO has written down takes
     as long to read back, so nothing is cached.
     """
-    core = openvino.Core()
-    if precision == "bfloat16" and "BF16" not in core.get_property(
+    if precision == "bfloat16" and "BF16" not in CORE.get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"
     ):
         raise MissingError(
@@ -58,7 +61,7 @@ def load(model: Model, *, precision: Precision) -> tuple[Net, ...]:
             raise ModelError(
                 model.weights_file, f"tensors of member {number} do not fit the net: {error}"
             ) from error
-        nets.append(_array_net(core.compile_model(graph, "CPU", dict(_settings(precision)))))
+        nets.append(_array_net(CORE.compile_model(graph, "CPU", dict(_settings(precision)))))
     return tuple(nets)
 
 
