@@ -212,6 +212,15 @@ def test_info_and_import_load_no_torch(model_folder):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture
+def heard_signals():
+    """Ctrl-C reaches Python even where a shell that started it in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_stop_has_its_own_code_and_the_same_command_finishes(
     model_folder, ct, tmp_path, monkeypatch, number, code

@@ -91,6 +91,8 @@ import os, signal, sys, threading, time
 from flare_metrics.folder import ScoringInterrupted, score_folder
 
 if __name__ == "__main__":
+    # In the background a shell has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     pair = os.path.join(sys.argv[1], "p"), os.path.join(sys.argv[1], "r")
     def press_twice():
         time.sleep(2)

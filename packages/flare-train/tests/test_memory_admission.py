@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_killed_process_is_told_as_lack_of_memory():
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 from flare_io.labels import LabelTable
 from flare_io.preprocessing import Preprocessing
@@ -153,10 +154,13 @@ case = TrainingCase(id="a", image=(folder / "image.nii.gz",), label=folder / "la
                     annotated=frozenset({1}))
 table = LabelTable.from_names("one", {"liver": 1})
 build_store([case], preprocessing, folder / "store", table=table)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+# ru_maxrss would hold the size of the process that started this one.
+print(int(status["VmHWM"].split()[0]) * 1024)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 @pytest.mark.parametrize(
     ("shape", "target_mm"),
     [((60, 256, 256), (5.0, 2.0, 2.0)), ((30, 160, 160), (1.0, 0.8, 0.8))],
@@ -176,7 +180,9 @@ def test_prediction_covers_the_peak_and_is_not_far_above(tmp_path, shape, target
     words = [sys.executable, "-c", MEASURE, str(tmp_path), json.dumps(preprocessing.to_dict())]
     found = subprocess.run(words, capture_output=True, text=True, check=True)
     peak = int(found.stdout)
-    assert peak <= predicted <= 3 * peak
+    # 320 MiB are set aside for a process with torch; this one has none.
+    assert peak <= predicted <= 3 * peak + 320 * MIB
+    assert predicted - 320 * MIB <= 2 * peak
 
 
 def test_unreadable_header_needs_nothing(tmp_path):
