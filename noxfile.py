@@ -22,7 +22,7 @@ SOURCES = tuple(f"packages/{name}/src" for name in PACKAGES)
 BENCH_PARTS = (
     "augment_sides.py", "export_peer.py", "infer_monai.py", "infer_nnunet.py", "infer_sides.py",
     "machine.py", "metrics_files_peer.py", "metrics_sides.py", "metrics_work.py",
-    "metrics_worker.py",
+    "metrics_worker.py", "resident.py",
 )  # fmt: skip
 # Which file of peers a script is run beside.
 BENCH_PEERS = {
@@ -176,7 +176,7 @@ def _install(session: nox.Session, *what: str, quiet: bool = False) -> None:
 
 
 def _discard(session: nox.Session) -> None:
-    """Remove the environment of a session that passed: those with one package take 11 GB together."""
+    """Remove the environment of a session that passed: all twelve together take 11 GB."""
     if session.virtualenv.venv_backend != "none":
         shutil.rmtree(session.virtualenv.location)
 

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from machine import describe_machine, versions_in
 from numpy.typing import NDArray
+from resident import forget_peak, resident_mib
 
 RESULTS = Path(__file__).parent / "results" / "infer_export.json"
 PEER_SCRIPT = Path(__file__).with_name("export_peer.py")
@@ -99,7 +100,7 @@ def run_ours(folder: Path, mode: str) -> None:
     logits = np.load(folder / "logits.npy")
     if mode == "fast":
         logits = logits.astype(np.float32)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    forget_peak()
     before = resident_mib("VmRSS")
     start, processor = time.perf_counter(), time.process_time()
     labels = our_labels(logits, case, mode)
@@ -107,12 +108,6 @@ def run_ours(folder: Path, mode: str) -> None:
     record["extra_mib"] = resident_mib("VmHWM") - before
     np.save(folder / "labels.npy", labels)
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
-
-
-def resident_mib(field: str) -> float:
-    """Return ``VmRSS``, what is resident now, or ``VmHWM``, the most since it was reset."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
 def side(command: list[str], folder: Path) -> tuple[dict[str, float], NDArray[Any]]:

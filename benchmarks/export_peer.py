@@ -15,6 +15,7 @@ from nnunetv2.inference.export_prediction import (
     convert_predicted_logits_to_segmentation_with_correct_shape,
 )
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from resident import forget_peak, resident_mib
 
 
 def plans(case: dict, resampling: str) -> dict:
@@ -40,12 +41,6 @@ def plans(case: dict, resampling: str) -> dict:
     }
 
 
-def resident_mib(field: str) -> float:
-    """Return ``VmRSS``, what is resident now, or ``VmHWM``, the most since it was reset."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
-
-
 def main() -> None:
     """Turn logits into labels and write down what it took."""
     torch.set_num_threads(1)
@@ -63,7 +58,7 @@ def main() -> None:
     }
     logits = torch.from_numpy(np.load(folder / "logits.npy"))
     configuration = manager.get_configuration("3d_fullres")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    forget_peak()
     before = resident_mib("VmRSS")
     start, processor = time.perf_counter(), time.process_time()
     result = convert_predicted_logits_to_segmentation_with_correct_shape(

@@ -30,6 +30,7 @@ import SimpleITK
 from machine import describe_machine
 from metrics_work import workload
 from numpy.typing import NDArray
+from resident import forget_peak, resident_mib
 
 from flare_fusion import fuse
 
@@ -103,18 +104,12 @@ def timed(call: Callable[[], Any]) -> Callable[[], float]:
     return run
 
 
-def status_kib(name: str) -> int:
-    """Return a line of this process's status."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
-
-
 def memory_growth(sources: Sources) -> float:
     """Return the growth of peak memory in sizes of the output."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before = status_kib("VmRSS")
+    forget_peak()
+    before = resident_mib("VmRSS")
     result = ours(sources)
-    return (status_kib("VmHWM") - before) * 1024 / result.nbytes
+    return (resident_mib() - before) * 2**20 / result.nbytes
 
 
 def device_rows(sources: Sources, repeats: int) -> list[dict[str, Any]] | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from infer_sides import COMPARED, LENGTHS, SIDES, TINY, scan_description, write_models, write_scan
 from machine import describe_machine
+from resident import resident_mib
 
 from flare_metrics import measure_efficiency
 
@@ -108,7 +108,7 @@ def measure(
         environment["PYTHONPATH"] = str(HERE.parent / "packages" / "flare-nets" / "src")
     # Compiled modules are part of an installation.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    before, own_mib = os.times(), _resident_mib()
+    before, own_mib = os.times(), resident_mib("VmRSS")
     with measure_efficiency(name=f"{case}, {side}", gpu="none") as meter:
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     after = os.times()
@@ -194,15 +194,6 @@ def keep(runs: dict[str, Any], state: Path) -> None:
     temporary = RESULTS.with_suffix(".part")
     temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     temporary.replace(RESULTS)
-
-
-def _resident_mib() -> float:
-    """Return what this process holds now, where the system says so."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lines = status.read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 if __name__ == "__main__":

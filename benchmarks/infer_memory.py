@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from resident import resident_mib
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "infer_memory.json"
@@ -81,7 +81,7 @@ def measure(model: str, image: str, *, mode: Any) -> dict[str, Any]:
     write_label_map(labels, Path(image).with_name("labels.nii.gz"))
     return {
         "predicted_mib": plan.peak_mib,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": resident_mib(),
         "windows": plan.windows,
         "parts_mib": dict(plan.parts_mib),
         "total_s": time.perf_counter() - started,

@@ -17,11 +17,11 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from metrics_sides import SIDES, Case
+from resident import resident_mib
 
 __all__ = ["Times", "Worker"]
 
@@ -111,14 +111,6 @@ def warm_up(side: str, rules: Any) -> None:
             SIDES[side](case, distances=distances)
 
 
-def memory_mib(field: str) -> float:
-    """Return VmRSS or VmHWM of this process."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"/proc/self/status must hold {field}; memory is measured on Linux only")
-
-
 def main() -> int:
     warnings.simplefilter("ignore")
     # What a peer prints must not come between the answers.
@@ -134,7 +126,7 @@ def main() -> int:
             warm_up(side, cases[request["work"]].rules)
         case = cases[request["work"]]
         gc.collect()
-        before = memory_mib("VmRSS")
+        before = resident_mib("VmRSS")
         processor, start = time.process_time(), time.perf_counter()
         scores = SIDES[side](case, distances=request["distances"])
         time_s = time.perf_counter() - start
@@ -143,7 +135,7 @@ def main() -> int:
             "time_s": time_s,
             "processor_s": processor_s,
             # Of the process's whole life, so it is this call's only where the call is the first.
-            "growth_mib": max(0.0, memory_mib("VmHWM") - before),
+            "growth_mib": max(0.0, resident_mib() - before),
             "scores": scores,
         }
         answers.write(json.dumps(answer) + "\n")

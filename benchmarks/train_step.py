@@ -21,7 +21,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from machine import describe_machine, versions_in
+from resident import resident_mib
 
 RESULTS = Path(__file__).parent / "results" / "train_step.json"
 PEER_SCRIPT = Path(__file__).with_name("train_step_peer.py")
@@ -67,6 +67,7 @@ def run_ours(patch: tuple[int, int, int], updates: int, precision: str) -> dict[
     import torch
 
     from flare_nets.config import NetConfig
+    from flare_train.allocator import keep_freed_memory
     from flare_train.batches import build_batch
     from flare_train.config import AugmentConfig, TrainConfig
     from flare_train.losses import segmentation_loss
@@ -102,6 +103,7 @@ def run_ours(patch: tuple[int, int, int], updates: int, precision: str) -> dict[
         spacing_mm=(3.0, 1.5, 1.5),
         annotated=frozenset(range(1, CLASSES)),
     )
+    keep_freed_memory()  # as `fit` does
     state, clock = build_state(config), Clock()
     for iteration in range(updates + 1):
         if iteration == 1:
@@ -130,12 +132,7 @@ def run_ours(patch: tuple[int, int, int], updates: int, precision: str) -> dict[
         clock.time("backward", lambda loss=loss: torch.autograd.backward(loss))
         clock.time("update", update)
         del loss
-    return {"parts": clock.parts, "peak_mib": peak_mib()}
-
-
-def peak_mib() -> float:
-    """Return the most memory that was resident in this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"parts": clock.parts, "peak_mib": resident_mib()}
 
 
 def ask(command: list[str]) -> dict[str, Any]:
