@@ -6,6 +6,7 @@ its gradient, and the gradient of leaky ReLU follows from its own output.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -69,8 +70,9 @@ class ConvNorm(nn.Module):
 
     def _normalized(self, x: Tensor) -> Tensor:
         norm = self.norm
-        if self.channels_last and isinstance(norm, nn.InstanceNorm3d):
-            # See flare_nets.channels_last.
+        # See flare_nets.channels_last; the gradient of group norm is slow in bfloat16.
+        fits = self.channels_last and x.dtype != torch.bfloat16
+        if fits and isinstance(norm, nn.InstanceNorm3d):
             return F.group_norm(x, x.shape[1], norm.weight, norm.bias, norm.eps)
         normalized: Tensor = norm(x)
         return normalized

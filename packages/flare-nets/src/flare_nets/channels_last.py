@@ -28,7 +28,8 @@ def use_channels_last(net: UNet) -> UNet:
     -----
     torch's instance norm copies its input to the default memory order and so costs two more passes.
     Group norm with one channel a group is the same formula (Wu & He, Group normalization, 2018,
-    section 3.1) and has a kernel for this order. ``benchmarks/memory_order.py`` has the gain.
+    section 3.1) and has a kernel for this order, which bfloat16 does without: its gradient there
+    is slow (197 of 385 ms of a step). ``benchmarks/memory_order.py`` has the gain.
 
     Examples
     --------
