@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from flare_train import precision as precisions
 from flare_train.batches import build_batch
-from flare_train.precision import autocast, build_scaler
+from flare_train.precision import autocast, build_scaler, has_bfloat16
 from flare_train.state import build_state
 from flare_train.update import train_step
 
@@ -36,9 +37,19 @@ def test_gradient_in_bfloat16_does_not_depend_on_what_memory_held(cases, make_co
     ("precision", "kind"),
     [("float32", None), ("bfloat16", torch.bfloat16), ("float16", torch.float16)],
 )
-def test_context_and_scaler(make_config, precision, kind):
+def test_context_and_scaler(make_config, precision, kind, monkeypatch):
+    monkeypatch.setattr(precisions, "has_bfloat16", lambda: True)
     config = make_config(precision=precision)
     with autocast(config, CPU):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (kind or torch.float32)
     assert (build_scaler(config, CPU) is not None) == (precision == "float16")
+
+
+def test_a_processor_without_bfloat16_computes_in_float32(make_config, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
+    assert not has_bfloat16()
+    with autocast(make_config(precision="bfloat16"), CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert has_bfloat16()

@@ -192,7 +192,7 @@ def test_what_is_misspelled_is_named(arguments, message):
         ("tumor = 14", "", "lacks the key 'tumor'"),
         ('model = "net"', 'model = "cases"', "must name a stage of kind train or model"),
         ('"swift-plus" = "scored"', '"x" = "net"', "must name a stage of kind score"),
-        ("[scale.unit]", "[scale.unti]", "unknown scale 'unti'; did you mean 'unit'"),
+        ("[scale.mini.", "[scale.mimi.", "unknown scale 'mimi'; did you mean 'mini'"),
         (
             "[stages.fused]",
             "[every.tarin]\n[stages.fused]",

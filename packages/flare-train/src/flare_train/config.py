@@ -103,7 +103,7 @@ class TrainConfig:
         Length of the run. An epoch is only a unit of bookkeeping.
     precision : {"float32", "bfloat16", "float16"}
         Of the network's arithmetic; weights and loss are always float32. ``float16``
-        scales the loss.
+        scales the loss. A CPU without bfloat16 takes float32 in its place.
     seed : int
         Names all random numbers of the run, >= 0.
     start : str or None

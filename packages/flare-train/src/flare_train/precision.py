@@ -6,15 +6,27 @@ import torch
 
 from flare_train.config import TrainConfig
 
-__all__ = ["autocast", "build_scaler", "refuse_broken_gradient"]
+__all__ = ["autocast", "build_scaler", "has_bfloat16", "refuse_broken_gradient"]
 
 _NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
-    """Return the context in which the net computes in ``config.precision``."""
+    """Return the context in which the net computes in ``config.precision``.
+
+    On a CPU without bfloat16 the net computes in float32, as imitated bfloat16 would be slower and
+    less exact.
+    """
     kind = _NARROW.get(config.precision)
+    if device.type == "cpu" and kind is torch.bfloat16 and not has_bfloat16():
+        kind = None
     return torch.autocast(device.type, kind or torch.bfloat16, enabled=kind is not None)
+
+
+def has_bfloat16() -> bool:
+    """Return whether the processor multiplies in bfloat16; False if this torch cannot tell."""
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def build_scaler(config: TrainConfig, device: torch.device) -> torch.amp.GradScaler | None:

@@ -2,8 +2,9 @@
 
 A document holds the published numbers. ``[every.KIND]`` is what all stages of a kind share,
 ``[stages.NAME]`` one stage, ``[readings.NAME]`` a choice that the paper leaves open with what each
-option changes, and ``[scale.NAME]`` what a smaller run changes. Later ones win: document, readings,
-scale, changes by hand; and within each of them ``stages`` over ``every``. Nothing here loads torch.
+option changes, and ``[scale.NAME]`` what a smaller run changes beside what ``scales.toml`` does.
+Later ones win: document, readings, shared scale, scale, changes by hand; and within each of them
+``stages`` over ``every``. Nothing here loads torch.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from flare_train.recipe_document import (
     merge_layers,
     nearest,
     parse_document,
+    shared_scale,
     with_effects,
 )
 from flare_train.recipe_stages import recipe_stages
@@ -161,12 +163,7 @@ def read_recipe(
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
     if scale != "full":
-        known = document.get("scale", {})
-        if scale not in known:
-            raise ValueError(
-                f"recipe {where} has no scale {scale!r}; it has full, {', '.join(known)}"
-            )
-        layers.append(known[scale])
+        layers += [shared_scale(scale), document.get("scale", {}).get(scale, {})]
     layers.append(changes_layer(changes or {}))
     if seed is not None:
         layers.append({"seed": seed})

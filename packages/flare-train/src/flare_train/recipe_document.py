@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from importlib import resources
 from typing import Any
 
 from flare_train.stages.kinds import KINDS
@@ -19,6 +20,7 @@ __all__ = [
     "merge_layers",
     "nearest",
     "parse_document",
+    "shared_scale",
     "with_effects",
 ]
 
@@ -85,6 +87,19 @@ def parse_document(text: str, recipe: str) -> dict[str, Any]:
             if key not in KINDS:
                 raise ValueError(f"recipe {recipe}: unknown kind every.{key}{nearest(key, KINDS)}")
     return document
+
+
+def shared_scale(name: str) -> dict[str, Any]:
+    """Return what a scale changes in every recipe.
+
+    Examples
+    --------
+    >>> shared_scale("mini")["phantom"]["preset"]
+    'mini'
+    """
+    source = resources.files("flare_train") / "scales.toml"
+    tables: dict[str, Any] = tomllib.loads(source.read_text(encoding="utf-8"))[name]
+    return tables
 
 
 def chosen_readings(

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from flare_train.claims.statistics import Spread
-from flare_train.recipe_document import merge_layers, nearest
+from flare_train.recipe_document import merge_layers, nearest, shared_scale
 from flare_train.recipe_stages import recipe_stages
 from flare_train.settings import from_plain, require
 from flare_train.stages.graph import Stage, wanted_for
@@ -203,14 +203,16 @@ def settled_document(claim: Claim, arm: Arm, *, scale: str) -> dict[str, Any]:
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
     common = _document("common")
-    # Known from the start, so that what all stages of a kind share reaches the claim's own too.
+    # Known from the start, so that what all stages of a kind share reaches all of them.
     kinds = {
         name: {"kind": table["kind"]}
-        for name, table in claim.document.get("stages", {}).items()
+        for document in (common, claim.document)
+        for name, table in document.get("stages", {}).items()
         if "kind" in table
     }
     layers = [
         {"stages": kinds},
+        shared_scale(scale),
         common,
         claim.document,
         common["scale"][scale],
