@@ -60,7 +60,7 @@ def test_missing_keys_keep_their_defaults(config):
         (("classes",), [0, 1, 255], "rising label ids up to 254"),
         (("accumulate",), 3, "batch must be a multiple of accumulate, 3, got 2"),
         (("ema_decay",), 1.0, "ema_decay must lie in [0, 1), got 1.0"),
-        (("strip_heads",), True, "strip_heads must be false without start"),
+        (("start_parts",), "body", "'encoder'; 'all' without start, got 'body'"),
         (("workers",), -1, "workers must be >= 0, got -1"),
         (("keep_snapshots",), 0, "keep_snapshots must be >= 1, got 0"),
         (("schedule",), {"kind": "plateau", "unit": "iteration"}, "be 'epoch' for a plateau"),

@@ -118,7 +118,7 @@ def test_it_serves_to_begin_another_training_with(tmp_path):
     found = export_nnunet(model_at(tmp_path / "m"), tmp_path / "r", dataset=NAME)
     config = dataclasses.replace(NET, up_bias=True, head_bias=True, out_channels=7)
     net = build_net(config)
-    report = load_start_weights(net, found.folder, strip_heads=True)
+    report = load_start_weights(net, found.folder, parts="body")
     assert report.kind == "nnunet-v2"
     expected = dict(build_net(NET).state_dict())
     assert report.loaded == sum(not name.startswith("heads.") for name in expected) + 1

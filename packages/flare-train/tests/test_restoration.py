@@ -70,5 +70,5 @@ def test_pre_training_learns_without_labels_and_starts_a_training(
     assert scored[-1]["score"] == -scored[-1]["restoration"]
     assert scored[-1]["restoration"] < scored[0]["restoration"]
     assert (tmp_path / "pre" / "progress.png").is_file()
-    later = make_config(start=str(result.checkpoint), strip_heads=True, epochs=1)
+    later = make_config(start=str(result.checkpoint), start_parts="body", epochs=1)
     assert fit(later, cases, tmp_path / "later").records[0]["epoch"] == 1

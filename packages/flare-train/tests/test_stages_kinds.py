@@ -80,7 +80,7 @@ def test_restoring_gives_images_back(tmp_path):
     config = train_config(settings, restores=True)
     assert (config.task, config.net.out_channels) == ("restore", 1)
     begun = train_config(read_settings("train", TRAIN, name="x"), start=tmp_path)
-    assert (begun.start, begun.strip_heads) == (str(tmp_path), True)
+    assert (begun.start, begun.start_parts) == (str(tmp_path), "body")
 
 
 def test_changes_are_laid_over_a_preset_of_augmentation():

@@ -112,13 +112,27 @@ def test_stripped_heads_allow_other_classes(tmp_path):
     other = dataclasses.replace(NET, out_channels=7)
     net = net_of(other, seed=2)
     before = state_of(net)
-    with pytest.raises(WeightsError, match=r"heads.0.weight: expected \(7, 4.*\(strip_heads\)"):
+    with pytest.raises(
+        WeightsError, match=r"heads.0.weight: expected \(7, 4.*\(start_parts = 'body'\)"
+    ):
         load_start_weights(net, folder)
     assert all(torch.equal(net.state_dict()[k], v) for k, v in before.items())
-    report = load_start_weights(net, folder, strip_heads=True)
+    report = load_start_weights(net, folder, parts="body")
     assert report.fresh == tuple(sorted(k for k in before if k.startswith("heads.")))
     assert report.loaded == len(before) - 4
     assert torch.equal(net.state_dict()["heads.0.weight"], before["heads.0.weight"])
+
+
+def test_an_encoder_alone(tmp_path):
+    trained = net_of(NET, seed=1)
+    folder = write_folder(tmp_path / "m", NET, [trained.state_dict()])
+    net = net_of(NET, seed=2)
+    before = state_of(net)
+    report = load_start_weights(net, folder, parts="encoder")
+    assert report.fresh == tuple(sorted(k for k in before if not k.startswith("encoder.")))
+    for name, value in net.state_dict().items():
+        source = trained.state_dict() if name.startswith("encoder.") else before
+        assert torch.equal(value, source[name]), name
 
 
 def test_a_checkpoint_of_a_run(tmp_path, config):
@@ -174,7 +188,7 @@ def test_a_net_of_other_shape_is_refused_by_tensor_and_left_alone(tmp_path):
     before = state_of(net)
     message = r"encoder.stages.2.0.convs.0.conv.weight: expected \(16, 8.*net that these weights"
     with pytest.raises(WeightsError, match=message):
-        load_start_weights(net, path, strip_heads=True)
+        load_start_weights(net, path, parts="body")
     assert all(torch.equal(net.state_dict()[k], v) for k, v in before.items())
     # A bias that the net has no place for is no detail: without it the net computes otherwise.
     lean = net_of(dataclasses.replace(NET, up_bias=False), seed=2)

@@ -27,7 +27,7 @@ def test_start_gives_the_weights_but_not_the_heads(tmp_path, make_config):
         weights(same), torch.cat([v.flatten() for v in source.state_dict().values()])
     )
     fresh = build_state(make_config()).net
-    stripped = build_state(make_config(start=str(path), strip_heads=True)).net
+    stripped = build_state(make_config(start=str(path), start_parts="body")).net
     assert torch.equal(stripped.encoder[0][0].conv.weight, source.encoder[0][0].conv.weight)
     assert torch.equal(stripped.heads[0].weight, fresh.heads[0].weight)
     # A run that goes on needs the file no more.

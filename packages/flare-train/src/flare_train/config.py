@@ -108,8 +108,8 @@ class TrainConfig:
         Names all random numbers of the run, >= 0.
     start : str or None
         Weights to begin with: model folder, checkpoint of ours or of nnU-Net.
-    strip_heads : bool
-        Leave the output layers of `start` out, as their classes are others.
+    start_parts : {"all", "body", "encoder"}
+        What is taken over of `start`; ``body``: all but the output layers, for other classes.
     ema_decay : float
         Of the running average of the weights, in [0, 1); 0: none. With one, validation, snapshots
         and the model use the average.
@@ -157,7 +157,7 @@ class TrainConfig:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = 0
     start: str | None = None
-    strip_heads: bool = False
+    start_parts: Literal["all", "body", "encoder"] = "all"
     ema_decay: float = 0.0
     workers: int = 1
     validate_every: int = 10
@@ -187,12 +187,9 @@ class TrainConfig:
         require(0 <= self.ema_decay < 1, "ema_decay", "lie in [0, 1)", self.ema_decay)
         known = ("float32", "bfloat16", "float16")
         require(self.precision in known, "precision", f"be one of {known}", self.precision)
-        require(
-            not self.strip_heads or self.start is not None,
-            "strip_heads",
-            "be false without start",
-            self.strip_heads,
-        )
+        parts = ("all",) if self.start is None else ("all", "body", "encoder")
+        rule = "be one of 'all', 'body', 'encoder'; 'all' without start"
+        require(self.start_parts in parts, "start_parts", rule, self.start_parts)
 
     def _check_net(self) -> None:
         known = ("segment", "restore")
@@ -215,12 +212,8 @@ class TrainConfig:
             f"equal {reason}, {channels}",
             self.net.out_channels,
         )
-        require(
-            len(self.patch) == 3 and min(self.patch) >= 1,
-            "patch",
-            "be three sizes >= 1",
-            self.patch,
-        )
+        sizes = len(self.patch) == 3 and min(self.patch) >= 1
+        require(sizes, "patch", "be three sizes >= 1", self.patch)
         self.net.check_patch(self.patch)
 
     @property

@@ -28,6 +28,7 @@ from flare_train.errors import CheckpointError
 __all__ = ["StartKind", "StartReport", "load_start_weights"]
 
 StartKind = Literal["model", "checkpoint", "nnunet-v2", "nnunet-v1"]
+StartParts = Literal["all", "body", "encoder"]
 _FINAL = "checkpoint_final.pth"
 # In the order of preference: what a model folder, a checkpoint and a bare state dict call a net.
 _PREFIXES = ("member0/", "average/", "net/", "")
@@ -76,7 +77,7 @@ class _Found:
 
 
 def load_start_weights(
-    net: UNet, source: os.PathLike[str] | str, *, strip_heads: bool = False
+    net: UNet, source: os.PathLike[str] | str, *, parts: StartParts = "all"
 ) -> StartReport:
     """Give a net the weights of a trained one.
 
@@ -88,8 +89,9 @@ def load_start_weights(
         A model folder (of an ensemble, the first member), ``*.safetensors`` of flare-train,
         ``checkpoint_*.pth`` of nnU-Net v2, ``model_*.model`` of v1, or a v2 results folder with a
         single ``fold_*/checkpoint_final.pth``.
-    strip_heads : bool, optional
-        Keep the net's own heads: for other classes, or after pre-training by restoration.
+    parts : {"all", "body", "encoder"}, optional
+        What is taken over. ``body``: all but the heads, for other classes, or after pre-training by
+        restoration. The net keeps its own values of the rest.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def load_start_weights(
     ------
     WeightsError
         If a tensor other than a head is missing, superfluous, of another shape or not finite; or a
-        head does not fit and `strip_heads` is off. Heads of coarser stages may be missing, as in
+        head does not fit and `parts` is ``all``. Heads of coarser stages may be missing, as in
         models for inference: they keep their own values.
     CheckpointError
         If the source is not one of these, or is ambiguous.
@@ -111,17 +113,18 @@ def load_start_weights(
     Cost: the file is read twice, once for its SHA-256.
     """
     path = _file_of(Path(source))
-    found = _read(path, net, strip_heads=strip_heads)
+    found = _read(path, net, strip_heads=parts != "all")
     own = net.state_dict()
     weights = dict(found.weights)
     dropped = list(found.dropped)
-    for name in [name for name in weights if name.startswith("heads.")]:
-        if strip_heads or (name not in own and not net.config.deep_supervision):
+    for name in list(weights):
+        coarse = name.startswith("heads.") and name not in own and not net.config.deep_supervision
+        if coarse or not _is_wanted(name, parts):
             dropped.append(name)
             del weights[name]
     problems = [*found.problems, *_misfits(weights, own)]
     fresh = tuple(sorted(own.keys() - weights.keys()))
-    lacking = [name for name in fresh if not _may_be_fresh(name, strip_heads=strip_heads)]
+    lacking = [name for name in fresh if _is_wanted(name, parts) and not _is_coarse_head(name)]
     if not found.problems:
         problems += [f"{name} is missing" for name in lacking]
     if problems:
@@ -213,8 +216,14 @@ def _misfits(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[s
     return problems
 
 
-def _may_be_fresh(name: str, *, strip_heads: bool) -> bool:
-    return name.startswith("heads.") and (strip_heads or not name.startswith("heads.0."))
+def _is_wanted(name: str, parts: StartParts) -> bool:
+    if parts == "encoder":
+        return name.startswith("encoder.")
+    return parts == "all" or not name.startswith("heads.")
+
+
+def _is_coarse_head(name: str) -> bool:
+    return name.startswith("heads.") and not name.startswith("heads.0.")
 
 
 def _misfit_error(path: Path, kind: StartKind, problems: list[str]) -> WeightsError:
@@ -224,7 +233,7 @@ def _misfit_error(path: Path, kind: StartKind, problems: list[str]) -> WeightsEr
         for problem in problems
     )
     if only_heads:
-        remedy = "for other classes keep the net's own heads (strip_heads)"
+        remedy = "for other classes keep the net's own heads (start_parts = 'body')"
     elif kind == "nnunet-v1":
         remedy = (
             "describe nets of v1 with up_bias=false, head_bias=false and the kernels of the next "

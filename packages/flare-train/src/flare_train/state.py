@@ -91,7 +91,7 @@ def build_state(
     generator = torch.Generator().manual_seed(stream_seed(config.seed, "weights"))
     net = build_net(config.net, generator=generator)
     if config.start is not None and not resumes:
-        load_start_weights(net, config.start, strip_heads=config.strip_heads)
+        load_start_weights(net, config.start, parts=config.start_parts)
     net = net.to(place)
     if place.type == "cpu":
         use_channels_last(net)

@@ -30,9 +30,16 @@ def run(work: StageWork) -> dict[str, Any]:
         If the members are not of one kind.
     """
     settings: ModelSettings = work.settings
-    members = [read_model(model_folder(work.inputs[name])) for name in settings.members]
+    numbers = range(1, settings.snapshots + 1) if settings.snapshots else (0,)
+    names = [name for name in settings.members for _ in numbers]
+    folders = [
+        model_folder(work.inputs[name], snapshot=number)
+        for name in settings.members
+        for number in numbers
+    ]
+    members = [read_model(folder) for folder in folders]
     first = members[0].spec
-    for name, model in zip(settings.members, members, strict=True):
+    for name, model in zip(names, members, strict=True):
         spec = model.spec
         same = (spec.net, spec.labels.ids, spec.preprocessing) == (
             first.net,

@@ -23,7 +23,9 @@ class TrainSettings:
     cases : str
         A selection's stage; without one all cases of the store.
     start : str
-        A training stage whose weights it begins with, all but the heads.
+        A training stage whose weights it begins with.
+    start_parts : {"body", "encoder"}
+        What it takes over of them; ``body``: all but the heads.
     classes : tuple of int
         Label ids, background left out.
     config : mapping
@@ -40,6 +42,7 @@ class TrainSettings:
     store: str = stage_field()
     cases: str = stage_field("")
     start: str = stage_field("")
+    start_parts: Literal["body", "encoder"] = "body"
     classes: tuple[int, ...]
     config: Mapping[str, Any]
     validation: int = 0
@@ -50,6 +53,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         require(self.validation >= 0, "validation", "be >= 0", self.validation)
         require(self.folds == 0 or self.folds >= 2, "folds", "be 0 or >= 2", self.folds)
+        known = ("body", "encoder")
+        require(self.start_parts in known, "start_parts", f"be one of {known}", self.start_parts)
         inside = 0 <= self.fold < max(self.folds, 1)
         require(inside, "fold", f"lie in 0 to {max(self.folds, 1) - 1}", self.fold)
 
@@ -62,6 +67,8 @@ class ModelSettings:
     ----------
     members : tuple of str
         Training stages, equal but for their weights; several are an ensemble.
+    snapshots : int
+        With more than 0, this many of each member's newest snapshots in place of its end.
     over : str
         A model or training stage whose labels are painted over.
     over_labels : tuple of int
@@ -73,6 +80,7 @@ class ModelSettings:
     """
 
     members: tuple[str, ...] = stage_field()
+    snapshots: int = 0
     over: str = stage_field("")
     over_labels: tuple[int, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -80,6 +88,7 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         require(bool(self.members), "members", "name a training stage or more", self.members)
+        require(self.snapshots >= 0, "snapshots", "be >= 0", self.snapshots)
         both = bool(self.over) is bool(self.over_labels)
         require(both, "over_labels", "go together with over", self.over_labels)
 

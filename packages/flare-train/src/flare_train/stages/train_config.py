@@ -44,5 +44,5 @@ def train_config(
     plain["augment"] = {**to_plain(dataclasses.asdict(preset)), **augment}
     plain["task"] = "restore" if restores else "segment"
     if start is not None:
-        plain |= {"start": str(start), "strip_heads": True}
+        plain |= {"start": str(start), "start_parts": settings.start_parts}
     return TrainConfig.from_dict({**plain, "net": net, "classes": list(classes)})
