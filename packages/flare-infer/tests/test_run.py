@@ -167,7 +167,7 @@ def test_j03_a_full_disk_ends_the_run_and_tears_nothing(predictor, scans, tmp_pa
     run_cases(predictor, scans / "a.nii.gz", out)
     good = (out / "a.nii.gz").read_bytes()
     writing = {"labels": False}
-    original = run_module._run_case
+    original = run_module.run_case
 
     def marked(*arguments):
         writing["labels"] = True
@@ -180,7 +180,7 @@ def test_j03_a_full_disk_ends_the_run_and_tears_nothing(predictor, scans, tmp_pa
         if writing["labels"] and operation == "write":
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run_module, "_run_case", marked)
+    monkeypatch.setattr(run_module, "run_case", marked)
     monkeypatch.setattr(atomic, "failpoint", full)
     report, code = run_cases(predictor, scans, out)
     assert code is ExitCode.RESOURCES

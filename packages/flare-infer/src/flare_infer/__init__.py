@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from flare_infer.fast import FastSettings
     from flare_infer.model import Model, Overlay, read_model, write_model
     from flare_infer.nnunet import import_nnunet
+    from flare_infer.outcomes import Outcome
     from flare_infer.overlays import add_overlay
-    from flare_infer.predictor import Outcome, Predictor
+    from flare_infer.predictor import Predictor
     from flare_infer.spec import ModelSpec
     from flare_infer.windows import WindowPlan
 
@@ -41,7 +42,7 @@ _HOMES = {
     "Model": "model",
     "ModelError": "errors",
     "ModelSpec": "spec",
-    "Outcome": "predictor",
+    "Outcome": "outcomes",
     "Overlay": "model",
     "Predictor": "predictor",
     "WindowPlan": "windows",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from flare_infer.spec import ModelSpec
+from flare_infer.spec import Mode, ModelSpec
 
 __all__ = ["SAME_WINDOWS", "FastSettings"]
 
@@ -90,6 +90,10 @@ class FastSettings:
         if self.step is not None and spec.windows.layout == "grid":
             spec = replace(spec, windows=replace(spec.windows, step=self.step))
         return replace(spec, order="decide-resample") if self.draft else spec
+
+    def in_mode(self, spec: ModelSpec, mode: Mode) -> ModelSpec:
+        """Return the description of a model as it is run in a mode: exact takes no shortcut."""
+        return self.applied_to(spec) if mode == "fast" else spec
 
 
 SAME_WINDOWS = FastSettings(body=False)

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from flare_infer.inputs import CaseFiles, files_of, find_cases, without_suffix
+from flare_infer.inputs import CaseFiles, find_cases, without_suffix
 from flare_infer.model import Mode
 from flare_infer.report import CaseRecord, Report, previous_records
-from flare_infer.stopwatch import Stopwatch
-from flare_io.command import ExitCode, describe_record, error_record, exit_code_of
+from flare_infer.run_case import DiskFullError, StopSignal, run_case
+from flare_io.command import ExitCode, describe_record
 from flare_io.policy import ReadPolicy
 
 if TYPE_CHECKING:
@@ -49,10 +48,6 @@ class RunSettings:
             "fast": predictor.fast.to_dict() if mode == "fast" else None,
             **predictor.nets.choice.to_dict(mode),
         }
-
-
-class _StopSignal(BaseException):
-    """SIGTERM or SIGUSR1 arrived: the case at hand is given up, the report is written."""
 
 
 def run_cases(
@@ -121,29 +116,21 @@ def run_cases(
     with _stop_signals() as stopped:
         try:
             for number, case in enumerate(cases, start=1):
-                record, code = _run_case(case, targets[case.id], predictor, report, chosen, stopped)
+                record, code = run_case(case, targets[case.id], predictor, report, chosen, stopped)
                 report.put(record)
                 codes.append(code)
                 if record.error is not None:
                     logger.error("flare-infer: %s", describe_record(record.error))
                 logger.info("case %d/%d %s: %s", number, len(cases), case.id, _outcome(record))
-        except _DiskFullError as error:
+        except DiskFullError as error:
             report.put(error.record)
             codes.append(ExitCode.RESOURCES)
             logger.error("%s", error)
             return report, ExitCode.RESOURCES
-        except _StopSignal:
+        except StopSignal:
             report.save()
             return report, ExitCode.STOPPED
     return report, _exit_code(codes)
-
-
-class _DiskFullError(Exception):
-    """Nothing more can be written; carries the record of the case that found out."""
-
-    def __init__(self, record: CaseRecord, error: OSError) -> None:
-        super().__init__(str(error))
-        self.record = record
 
 
 def _targets(output: Path, cases: tuple[CaseFiles, ...]) -> tuple[dict[str, Path], Path]:
@@ -166,81 +153,6 @@ def _spare_inputs(root: Path, cases: tuple[CaseFiles, ...], targets: dict[str, P
             raise ValueError(f"{target}: the output lies in the DICOM input {root}; name another")
 
 
-def _run_case(
-    case: CaseFiles,
-    target: Path,
-    predictor: Predictor,
-    report: Report,
-    settings: RunSettings,
-    stopped: threading.Event,
-) -> tuple[CaseRecord, ExitCode]:
-    from flare_io.files import write_label_map
-
-    record = report.cases[case.id]
-    seconds: dict[str, float] = {}
-
-    def look_up() -> None:
-        if stopped.is_set():
-            raise _StopSignal
-
-    look_up()
-    try:
-        key = _key(case, report)
-        if record.key == key and _verifies(target, record.output_sha256):
-            return replace(record, state="done", kept=True), ExitCode.DONE
-        image = case.paths if len(case.paths) > 1 else case.paths[0]
-        labels = predictor.predict(
-            image,
-            mode=settings.mode,
-            tta=settings.tta,
-            policy=settings.policy,
-            timings=seconds,
-            on_window=look_up,
-        )
-    except Exception as raised:
-        # Whatever one case did, the next is another; a fault of ours is recorded as "bug".
-        error = _named(raised)
-        return _failed(record, error, seconds), _code(error)
-    try:
-        with Stopwatch(seconds).step("write"):
-            write_label_map(labels, target)
-    except OSError as error:
-        raise _DiskFullError(_failed(record, error, seconds), error) from error
-    done = replace(
-        record,
-        state="done",
-        output=target.name,
-        key=key,
-        output_sha256=_sha256(target),
-        seconds=seconds,
-        notes=labels.notes,
-    )
-    return done, ExitCode.DONE
-
-
-def _failed(record: CaseRecord, error: Exception, seconds: dict[str, float]) -> CaseRecord:
-    logger.debug("case %s", record.id, exc_info=error)
-    fresh = CaseRecord(id=record.id, inputs=record.inputs)
-    return replace(fresh, state="failed", seconds=seconds, error=error_record(error))
-
-
-def _named(error: Exception) -> Exception:
-    """Return torch's two ways to say that memory ran out as a ``MemoryError``."""
-    torch = sys.modules.get("torch")
-    text = " ".join(str(error).split())
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return MemoryError(f"device memory is exhausted, use --device cpu: {text}")
-    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in text:
-        return MemoryError(f"host memory is exhausted: {text}")
-    return error
-
-
-def _code(error: Exception) -> ExitCode:
-    """Return the code of one case; whatever the case's data caused is a refusal."""
-    code = exit_code_of(error)
-    return code if code is ExitCode.RESOURCES else ExitCode.REFUSED
-
-
 def _exit_code(codes: list[ExitCode]) -> ExitCode:
     bad = [code for code in codes if code is not ExitCode.DONE]
     if not bad:
@@ -248,29 +160,6 @@ def _exit_code(codes: list[ExitCode]) -> ExitCode:
     if len(bad) < len(codes):
         return ExitCode.SOME_FAILED
     return bad[0] if len(set(bad)) == 1 else ExitCode.REFUSED
-
-
-def _key(case: CaseFiles, report: Report) -> str:
-    digest = hashlib.sha256()
-    # The description counts as well as the weights: another spacing gives other labels.
-    for part in (report.model["sha256"], repr(sorted(report.settings.items()))):
-        digest.update(part.encode())
-    for path in case.paths:
-        for file in files_of(path):
-            digest.update(_sha256(file).encode())
-    return digest.hexdigest()
-
-
-def _verifies(path: Path, sha256: str) -> bool:
-    try:
-        return _sha256(path) == sha256
-    except OSError:
-        return False
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _outcome(record: CaseRecord) -> str:
