@@ -212,6 +212,20 @@ def test_info_and_import_load_no_torch(model_folder):
     assert done.returncode == 0, done.stderr
 
 
+def test_info_loads_nothing_of_ours_that_computes(model_folder):
+    code = (
+        "import sys\nfrom flare_infer.cli import main\n"
+        f"assert main(['info', '-m', {str(model_folder)!r}]) == 0\n"
+        "ours = {n for n in sys.modules if n.split('.')[0] in ('flare_infer', 'flare_nets')}\n"
+        "numeric = {n for n in ours if 'np' in vars(sys.modules[n])}\n"
+        "assert 'flare_infer.model' in ours\n"
+        "assert not numeric, numeric\n"
+        "assert 'logging' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture
 def heard_signals():
     """Ctrl-C reaches Python even where a shell that started it in the background ignores it."""

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from flare_infer.flare22 import flare22_rows
+from flare_infer.gaussian import gaussian_profiles
 from flare_infer.heads import Head
 from flare_infer.sliding import ensemble_logits
-from flare_infer.windows import WindowPlan, gaussian_profiles, three_starts
+from flare_infer.windows import WindowPlan, three_starts
 
 HEAD = Head(labels=(0, 1, 5), rivals=(0, 1, 2))
 # Rows at z = 0, 2, 4, 6, 8; in the plane 16 > 2 * 4: starts 4, 6, 8.

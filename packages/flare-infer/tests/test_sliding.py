@@ -3,8 +3,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from flare_infer.gaussian import gaussian_weights
 from flare_infer.sliding import PlaneBlocks, ensemble_logits, logit_planes
-from flare_infer.windows import WindowPlan, gaussian_weights
+from flare_infer.windows import WindowPlan
 
 
 def linear_net(window):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from flare_infer.gaussian import gaussian_profiles, gaussian_weights
 from flare_infer.window_weights import window_weights
-from flare_infer.windows import WindowPlan, gaussian_profiles, gaussian_weights
+from flare_infer.windows import WindowPlan
 
 
 def sums(windows, shape, mode):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_infer.components import remove_small_components
 from flare_infer.heads import Head
+from flare_infer.islands import remove_small_components
 from flare_infer.spec import Mode, ModelSpec
 from flare_infer.upsample import label_slabs
 from flare_io.preparation import Preparation

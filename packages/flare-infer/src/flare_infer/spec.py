@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flare_infer.components import Components
-from flare_infer.heads import Head
 from flare_infer.windows import WindowPlan
 from flare_io.labels import LabelTable
 from flare_io.preprocessing import Preprocessing
 from flare_nets.config import NetConfig
+
+if TYPE_CHECKING:
+    from flare_infer.heads import Head
 
 __all__ = ["Background", "Mode", "ModelSpec", "Order"]
 
@@ -127,6 +129,9 @@ class ModelSpec:
     @property
     def head(self) -> Head:
         """How channels become labels."""
+        # Here, as a description is read without NumPy.
+        from flare_infer.heads import Head
+
         labels = self.channel_labels
         if self.regions is not None:
             every = tuple(range(len(labels)))

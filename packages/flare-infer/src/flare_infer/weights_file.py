@@ -8,12 +8,12 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from flare_infer.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["read_members", "verify_weights"]
 
@@ -91,7 +91,7 @@ def read_members(path: Path, members: int) -> Iterator[dict[str, NDArray[Any]]]:
 
 
 def _single(tensor: NDArray[Any]) -> NDArray[Any]:
-    return tensor.astype(np.float32, copy=False) if tensor.dtype.kind == "f" else tensor
+    return tensor.astype("float32", copy=False) if tensor.dtype.kind == "f" else tensor
 
 
 def _check_index(path: Path, start: bytes, stream: Any) -> None:

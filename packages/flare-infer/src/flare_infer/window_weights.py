@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flare_infer.gaussian import gaussian_profiles, gaussian_weights
 from flare_infer.spec import Mode
-from flare_infer.windows import Start, WindowPlan, gaussian_profiles, gaussian_weights
+from flare_infer.windows import Start, WindowPlan
 
 __all__ = ["MapWeights", "ShareWeights", "window_weights"]
 
