@@ -31,6 +31,7 @@ from flare_io.files import read_volume
 from flare_io.phantom import draw_phantom
 from flare_io.resample import resample_image, resample_labels
 from flare_nets.presets import preset
+from flare_train.allocator import keep_freed_memory
 from flare_train.augment_config import AugmentConfig
 from flare_train.batches import build_batch, iterate_batches
 from flare_train.caches import held_in_memory
@@ -110,6 +111,7 @@ def training_shares(
     cases: Sequence[StoredCase], config: TrainConfig, iterations: int
 ) -> dict[str, Any]:
     """Train, and return where the time went; the first iteration is not counted."""
+    keep_freed_memory()  # as `fit` does
     state = build_state(config)
     spent: dict[str, float] = {"wait": 0.0, "augment": 0.0, "step": 0.0}
     batches = iterate_batches(
