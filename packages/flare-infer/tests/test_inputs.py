@@ -57,6 +57,27 @@ def test_a_folder_without_volume_files_is_a_dicom_series(tmp_path):
     assert ids(tmp_path) == ["second", "series"]
 
 
+def test_dicom_folders_lie_among_volume_files(tmp_path):
+    touch(tmp_path, "b.nii.gz", "labels/b.nii.gz", "notes/short", "c/notes.txt", "empty/x/y")
+    (tmp_path / "c" / "IMG1").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "IMG1").write_bytes(bytes(128) + b"DICM")
+    cases = find_cases(tmp_path, channels=1)
+    assert [case.id for case in cases] == ["a", "b", "c"]
+    assert cases[2].paths == (tmp_path / "c",)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "IMG1").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(ValueError, match="both named b"):
+        find_cases(tmp_path, channels=1)
+
+
+def test_a_model_of_several_channels_takes_no_dicom_folder(tmp_path):
+    touch(tmp_path, "b_0000.nii", "b_0001.nii")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "IMG1").write_bytes(bytes(128) + b"DICM")
+    assert ids(tmp_path, channels=2) == ["b"]
+
+
 def test_the_files_of_a_channel(tmp_path):
     for name in ("a.hdr", "a.img.gz", "a.nii.gz", "a.nii.gz.report.json", "b.nhdr", "c.raw"):
         (tmp_path / name).write_bytes(b"data file: c.raw" if name == "b.nhdr" else b"")

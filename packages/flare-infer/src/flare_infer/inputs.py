@@ -30,8 +30,8 @@ def find_cases(path: os.PathLike[str] | str, *, channels: int) -> tuple[CaseFile
     ----------
     path : path
         A volume file; a folder of volume files, in nnU-Net's naming ``CASE_0000.nii.gz`` or without
-        channel numbers where the model takes one channel; a DICOM series folder; or a folder of
-        such folders.
+        channel numbers where the model takes one channel, DICOM series folders among them; a DICOM
+        series folder; or a folder of such folders.
     channels : int
         How many the model takes.
 
@@ -57,7 +57,9 @@ def find_cases(path: os.PathLike[str] | str, *, channels: int) -> tuple[CaseFile
     volumes = [entry for entry in entries if entry.is_file() and without_suffix(entry) is not None]
     folders = [e for e in entries if e.is_dir() and any(k.is_file() for k in e.iterdir())]
     if volumes:
-        cases = _grouped(volumes, channels)
+        # Any other folder beside volumes is none: it may hold the label maps.
+        series = [folder for folder in folders if channels == 1 and _holds_dicom(folder)]
+        cases = _grouped(volumes, channels) + [CaseFiles(each.name, (each,)) for each in series]
     elif any(entry.is_file() for entry in entries):
         cases = [CaseFiles(root.resolve().name, (root,))]
     else:
@@ -106,6 +108,15 @@ def _case_name(path: Path) -> str:
     name = without_suffix(path) or path.name
     match = _CHANNEL.fullmatch(name)
     return match["case"] if match and match["channel"] == "0000" else name
+
+
+def _holds_dicom(folder: Path) -> bool:
+    return any(_is_dicom(each) for each in folder.iterdir() if each.is_file())
+
+
+def _is_dicom(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
 
 
 def _grouped(volumes: list[Path], channels: int) -> list[CaseFiles]:
