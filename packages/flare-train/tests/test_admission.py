@@ -79,6 +79,12 @@ def test_class_that_nobody_looks_for(cases, make_config):
     ]
     with pytest.raises(TrainingDataError, match=r"class 14 .* none looks for it"):
         check_cases(partial, make_config(loss=masked()))
+    # A net that has learned it already keeps it, but not under a loss that teaches background.
+    check_cases(partial, make_config(loss=masked(), start="trained"))
+    with pytest.raises(TrainingDataError, match=r"class 14 .* none looks for it"):
+        check_cases(partial, make_config(loss=masked(), start="trained", start_parts="body"))
+    with pytest.raises(TrainingDataError, match=r"class 14 .* none looks for it"):
+        check_cases(partial, make_config(loss=LossConfig(partial="naive"), start="trained"))
 
 
 def test_empty_cases_are_admitted_where_that_is_said_or_one_class_is_looked_for(cases, make_config):

@@ -1,17 +1,19 @@
 """Voxel values for a network, and gray levels for an eye.
 
 The five schemes are nnU-Net's, in its precision: all arithmetic in float32, on the array's own
-memory order.
+memory order. NumPy is loaded where values are computed: descriptions are read without it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["WINDOWS_HU", "Intensity", "Scheme", "apply_window"]
 
@@ -57,6 +59,7 @@ class Intensity:
 
     Examples
     --------
+    >>> import numpy as np
     >>> ct = Intensity(scheme="ct", mean=80.0, std=140.0, low=-960.0, high=300.0)
     >>> ct.apply(np.float32([-3000, 80, 500])).tolist()
     [-7.42..., 0.0, 1.57...]
@@ -81,7 +84,7 @@ class Intensity:
                 raise ValueError(f"scheme {self.scheme!r} takes no {', '.join(given)}")
             return
         for name, value in numbers.items():
-            if value is None or not np.isfinite(value):
+            if value is None or not math.isfinite(value):
                 raise ValueError(f"scheme 'ct' needs a finite {name}, got {value!r}")
             object.__setattr__(self, name, float(value))
         if numbers["low"] >= numbers["high"] or numbers["std"] < 0:
@@ -113,6 +116,8 @@ class Intensity:
         -----
         One pass for ``ct`` (and as much memory as its result), three for ``zscore``.
         """
+        import numpy as np
+
         values = np.array(array, dtype=np.float32, order="K")
         self.apply_in_place(values, mask)
         return values
@@ -121,6 +126,8 @@ class Intensity:
         self, values: NDArray[np.float32], mask: NDArray[np.bool_] | None = None
     ) -> None:
         """Do what `apply` does, over the float32 input itself."""
+        import numpy as np
+
         if values.dtype != np.float32:
             raise ValueError(f"values must be float32, got {values.dtype}")
         if self.scheme == "ct":
@@ -168,9 +175,12 @@ def apply_window(
 
     Examples
     --------
+    >>> import numpy as np
     >>> apply_window(np.array([-1000.0, 40.0, 400.0]), window_hu=(-160, 240)).tolist()
     [0, 128, 255]
     """
+    import numpy as np
+
     low, high = window_hu
     if not low < high:
         raise ValueError(f"window_hu must be (low, high) with low < high, got {window_hu}")
@@ -182,6 +192,8 @@ def apply_window(
 
 
 def _scale_ct(values: NDArray[np.float32], intensity: Intensity) -> None:
+    import numpy as np
+
     assert intensity.mean is not None
     assert intensity.std is not None
     np.clip(values, intensity.low, intensity.high, out=values)
@@ -190,6 +202,8 @@ def _scale_ct(values: NDArray[np.float32], intensity: Intensity) -> None:
 
 
 def _standardize(values: NDArray[np.float32]) -> None:
+    import numpy as np
+
     # Both before the first write: the second must not see the result of the first.
     mean, std = values.mean(), values.std()
     values -= mean

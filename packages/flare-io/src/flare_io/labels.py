@@ -7,19 +7,16 @@ underscores.
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from flare_io.errors import LabelError
 from flare_io.label_class import Code, LabelClass, color_by_id, name_key
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "Code",
@@ -103,6 +100,8 @@ class LabelTable:
         found = self.find(name)
         if found is not None:
             return found.id
+        import difflib
+
         near = difflib.get_close_matches(name_key(name), _by_key(self), n=3, cutoff=0.5)
         names = list(dict.fromkeys(_by_key(self)[key].name for key in near))
         remedy = f"did you mean {' or '.join(map(repr, names))}?" if names else ""
@@ -254,10 +253,13 @@ def map_labels(
 
     Examples
     --------
+    >>> import numpy as np
     >>> total = LabelTable.from_names("total", {"spleen": 1, "kidney_right": 2, "liver": 5})
     >>> map_labels(np.array([0, 1, 2, 5]), total, label_table("flare23")).tolist()
     [0, 3, 2, 1]
     """
+    import numpy as np
+
     source.check(array, source="array")
     lookup = np.zeros(max(source.ids) + 1, dtype=np.min_scalar_type(max(target.ids)))
     without = []
@@ -281,6 +283,9 @@ def map_labels(
 
 @lru_cache(maxsize=1)
 def _shipped() -> dict[str, LabelTable]:
+    import tomllib
+    from importlib.resources import files
+
     text = files("flare_io").joinpath("label_tables.toml").read_text(encoding="utf-8")
     return {
         name: LabelTable(name, tuple(LabelClass.from_dict(each) for each in table["classes"]))
@@ -294,6 +299,9 @@ def _by_key(table: LabelTable) -> dict[str, LabelClass]:
 
 
 def _distinct(array: NDArray[Any]) -> set[int]:
+    # Here, as tables are read without NumPy.
+    import numpy as np
+
     # Plane by plane: sorting a whole scan to find ten values costs seconds and twice its memory.
     planes = array if array.ndim > 1 else array[None]
     return {int(value) for plane in planes for value in np.unique(plane)}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
-
-import numpy as np
 
 from flare_io.intensity import Intensity
 
@@ -73,7 +72,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.spacing_mm is not None:
             spacing = tuple(float(v) for v in self.spacing_mm)
-            if len(spacing) != 3 or not np.isfinite(spacing).all() or min(spacing) <= 0:
+            if len(spacing) != 3 or not all(map(math.isfinite, spacing)) or min(spacing) <= 0:
                 raise ValueError(f"spacing_mm must be three positive numbers, got {spacing}")
             object.__setattr__(self, "spacing_mm", spacing)
         object.__setattr__(self, "intensities", tuple(self.intensities))
@@ -105,7 +104,7 @@ class Preprocessing:
             "logits_order_z": self.logits_order_z,
             # JSON knows no infinity.
             "anisotropy_threshold": (
-                self.anisotropy_threshold if np.isfinite(self.anisotropy_threshold) else None
+                self.anisotropy_threshold if math.isfinite(self.anisotropy_threshold) else None
             ),
             "transpose": list(self.transpose),
             "axes": self.axes,
@@ -124,5 +123,5 @@ class Preprocessing:
             raise ValueError(f"preprocessing lacks the fields {missing}")
         known["intensities"] = tuple(Intensity(**each) for each in known["intensities"])
         if known.get("anisotropy_threshold", 3.0) is None:
-            known["anisotropy_threshold"] = np.inf
+            known["anisotropy_threshold"] = math.inf
         return cls(**known)

@@ -102,12 +102,18 @@ def _check_classes(cases: Sequence[StoredCase], config: TrainConfig) -> None:
             "loss.origin_weights needs cases that know where their labels came from, and none of "
             f"the {len(cases)} does; fuse with provenance and store it, or leave the weights out"
         )
+    # Learned before, and with these losses not unlearned.
+    known = config.start is not None and config.start_parts == "all"
+    may_lack = known and config.loss.partial in ("marginal", "masked")
     for label in config.classes[1:]:
         if any(label in case.present for case in cases):
             continue
         looked_for = [case.id for case in cases if label in case.annotated]
+        if may_lack and not looked_for:
+            continue
         where = f"{len(looked_for)} of which look for it" if looked_for else "none looks for it"
         raise TrainingDataError(
             f"the class {label} occurs in none of the {len(cases)} training cases, {where}; "
-            "leave it out of classes or add cases that show it"
+            "leave it out of classes, add cases that show it, or, with a loss that is marginal or "
+            "masked, begin with a net that knows it"
         )
