@@ -97,7 +97,7 @@ def compare(model: Path, image: Path, reference: Path, output: Path) -> dict[str
     )
     ours, _ = to_canonical(prediction)
     theirs, _ = to_canonical(truth)
-    require_same_grid(ours, theirs)
+    require_same_grid(ours, theirs, name=reference.name)
     spacing_mm = theirs.geometry.spacing_mm
     scores = score_case(ours.array, theirs.array, spacing_mm=spacing_mm, protocol="flare23")
     names = {each.id: each.name for each in table.classes}
