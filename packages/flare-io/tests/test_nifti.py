@@ -413,7 +413,7 @@ def test_a_write_that_the_disk_spoils_is_refused(make, monkeypatch, suffix):
 
         write_file(path, spoiled, verify=verify)
 
-    monkeypatch.setattr("flare_io.nifti.write_file", spoiling)
+    monkeypatch.setattr("flare_io._nifti_writer.write_file", spoiling)
     with pytest.raises(UnreadableVolumeError):
         write_volume(Volume(ct_array(), Geometry((2.0, 0.8, 0.7))), path)
     assert path.read_bytes() == b"old"

@@ -6,26 +6,17 @@ read too. Values come in the type they are stored in, unless the header scales t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 
-from flare_io._nifti_grid import affine_ras, nifti_geometry, quaternion_of
-from flare_io._nifti_header import (
-    DTYPES,
-    HEADER_1,
-    HEADER_2,
-    NiftiHeader,
-    check_size,
-    parse_header,
-)
+from flare_io._nifti_grid import nifti_geometry
+from flare_io._nifti_header import HEADER_2, NiftiHeader, check_size, parse_header
+from flare_io._nifti_writer import write_nifti
 from flare_io._stream import MAX_TAIL, Stream, open_stream
-from flare_io.atomic import write_file
 from flare_io.errors import UnreadableVolumeError
 from flare_io.geometry import Geometry
 from flare_io.policy import ReadPolicy
@@ -34,9 +25,6 @@ from flare_io.volume import Volume
 __all__ = ["NiftiFile", "is_nifti_name", "open_nifti", "read_nifti", "write_nifti"]
 
 _SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
-_CODES = {dtype: code for code, dtype in DTYPES.items()}
-_PIECE_BYTES = 1 << 22
-_SMALLEST_DATA_OFFSET = {1: 352, 2: 544}
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,69 +131,6 @@ def read_nifti(path: Path, *, policy: ReadPolicy) -> Volume:
     return Volume(array, geometry, (*file.notes, *said, *told))
 
 
-def write_nifti(volume: Volume, path: Path) -> None:
-    """Write ``.nii`` or ``.nii.gz``; the same volume always gives the same bytes.
-
-    NIfTI-1, or NIfTI-2 where an axis is longer than 32767 voxels; qform and sform say the same.
-
-    Raises
-    ------
-    ValueError
-        If the array's type has no place in NIfTI.
-    """
-    array = _storable(volume.array)
-    header = _header_bytes(volume, array.dtype)
-    written = _Checksum()
-
-    def plain(stream: BinaryIO) -> None:
-        for piece in _pieces(header, array):
-            written.add(piece)
-            stream.write(piece)
-
-    def compressed(stream: BinaryIO) -> None:
-        compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
-        for piece in _pieces(header, array):
-            written.add(piece)
-            stream.write(compressor.compress(piece))
-        stream.write(compressor.flush())
-
-    name = path.name.lower()
-    if not name.endswith((".nii", ".nii.gz")):
-        raise ValueError(f"path must end in .nii or .nii.gz, got {path.name!r}")
-    write: Callable[[BinaryIO], None] = compressed if name.endswith(".gz") else plain
-    write_file(path, write, verify=written.verify)
-
-
-class _Checksum:
-    """CRC and length of what was written, to hold the file on the disk against."""
-
-    def __init__(self) -> None:
-        self.crc = 0
-        self.length = 0
-
-    def add(self, piece: bytes | memoryview) -> None:
-        self.crc = isal_zlib.crc32(piece, self.crc)
-        self.length += len(piece)
-
-    def verify(self, path: Path) -> None:
-        found = _Checksum()
-        buffer = memoryview(bytearray(min(_PIECE_BYTES, self.length)))
-        with open_stream(path) as stream:
-            while found.length < self.length:
-                piece = buffer[: min(len(buffer), self.length - found.length)]
-                stream.read_into(piece)
-                found.add(piece)
-            extra = stream.finish(limit=0)
-        if extra or found.crc != self.crc:
-            raise UnreadableVolumeError(
-                path,
-                "does not hold what was written to it",
-                found="another checksum" if not extra else f"{extra} bytes more",
-                remedy="check the disk",
-                kind="corrupt",
-            )
-
-
 def _pair(path: Path) -> tuple[Path, Path]:
     """Return header's and voxels' file of a name, the same unless it is one of a pair."""
     for one, other in ((".hdr", ".img"), (".img", ".hdr")):
@@ -300,48 +225,3 @@ def _scaled(raw: NDArray[Any], header: NiftiHeader) -> NDArray[Any]:
 def _holds(dtype: Any, ends: list[int]) -> bool:
     limits = np.iinfo(dtype)
     return int(limits.min) <= ends[0] and ends[1] <= int(limits.max)
-
-
-def _storable(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype == np.bool_:
-        return array.view(np.uint8)
-    if array.dtype == np.float16:
-        return array.astype(np.float32)
-    if array.dtype.newbyteorder("=") not in _CODES:
-        raise ValueError(f"array must hold integers or floats up to 64 bits, got {array.dtype}")
-    return array
-
-
-def _pieces(header: bytes, array: NDArray[Any]) -> Iterator[bytes | memoryview]:
-    yield header
-    planes = max(1, _PIECE_BYTES // max(1, array[0].nbytes))
-    little = array.dtype.newbyteorder("<")
-    for start in range(0, len(array), planes):
-        block = np.ascontiguousarray(array[start : start + planes], little)
-        yield block.reshape(-1).view(np.uint8).data
-
-
-def _header_bytes(volume: Volume, dtype: np.dtype[Any]) -> bytes:
-    version = 1 if max(volume.shape) <= 32767 else 2
-    table = HEADER_1 if version == 1 else HEADER_2
-    fields = np.zeros((), table)
-    affine = affine_ras(volume.geometry)
-    spacing = volume.geometry.spacing_mm[::-1]
-    rotation = affine[:3, :3] / spacing
-    mirrored = np.linalg.det(rotation) < 0
-    if mirrored:
-        rotation = rotation * (1.0, 1.0, -1.0)
-    fields["sizeof_hdr"] = table.itemsize
-    fields["magic"] = b"n+1" if version == 1 else b"n+2\0\r\n\x1a\n"
-    fields["dim"] = [3, *volume.shape[::-1], 1, 1, 1, 1]
-    fields["datatype"] = _CODES[dtype.newbyteorder("=")]
-    fields["bitpix"] = dtype.itemsize * 8
-    fields["pixdim"] = [-1.0 if mirrored else 1.0, *spacing, 0, 0, 0, 0]
-    fields["vox_offset"] = _SMALLEST_DATA_OFFSET[version]
-    fields["scl_slope"] = 1.0
-    fields["xyzt_units"] = 2
-    fields["qform_code"] = fields["sform_code"] = 1
-    fields["quaternion"] = quaternion_of(rotation)
-    fields["qoffset"] = affine[:3, 3]
-    fields["srow"] = affine[:3]
-    return fields.tobytes() + bytes(4)
