@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from flare_infer import case_input
 from flare_infer.backends import warm
 from flare_infer.cli import main
 from flare_infer.predictor import Predictor
@@ -22,25 +23,31 @@ KILLED = "case12"
 # Runs the command and kills it while it is busy with one case.
 KILLED_COMMAND = f"""
 import os, signal, sys
+from flare_infer import run
 from flare_infer.cli import main
 from flare_infer.predictor import Predictor
 from flare_io import atomic
 
-place, whole = sys.argv.pop(1), Predictor.predict
+place, one_case, whole = sys.argv.pop(1), run.run_case, Predictor.predict
+present = []
+
+def run_case(record, *arguments):
+    present[:] = [record.id]
+    return one_case(record, *arguments)
 
 def kill(operation="rename"):
     if operation == "rename":
         os.kill(os.getpid(), signal.SIGKILL)
 
 def predict(self, image, **options):
-    if image.name.startswith({KILLED!r}):
+    if present == [{KILLED!r}]:
         if place == "write":
             atomic.failpoint = kill
         else:
             options["on_window"] = kill
     return whole(self, image, **options)
 
-Predictor.predict = predict
+Predictor.predict, run.run_case = predict, run_case
 main()
 """
 
@@ -159,17 +166,17 @@ def test_after_a_kill_the_same_command_finishes_and_redoes_nothing(
     assert len(leftovers) == (1 if place == "write" else 0)
     assert not (out / f"{KILLED}.nii.gz").exists()
 
-    asked = []
-    whole = Predictor.predict
+    asked = set()
+    whole = case_input.read_channels
 
-    def predict(self, image, **options):
-        asked.append(image.name[: len(KILLED)])
-        return whole(self, image, **options)
+    def read_channels(paths, *arguments):
+        asked.add(paths[0].name[: len(KILLED)])
+        return whole(paths, *arguments)
 
-    monkeypatch.setattr(Predictor, "predict", predict)
+    monkeypatch.setattr(case_input, "read_channels", read_channels)
     assert main(arguments) == 4
     # What failed is tried again, in case it was mended.
-    assert asked == ["case05", "case10", *CASES[12:]]
+    assert sorted(asked) == ["case05", "case10", *CASES[12:]]
     assert [name for name, case in records(out).items() if case["kept"]] == first
     assert {name: (out / f"{name}.nii.gz").stat().st_mtime_ns for name in first} == finished
     assert main(command(model_folder, folder, tmp_path / "whole")) == 4

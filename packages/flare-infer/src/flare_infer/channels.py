@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from flare_io.volume import Volume
 
 __all__ = ["Image", "read_channels"]
 
-Image = os.PathLike[str] | str | Volume | Sequence[os.PathLike[str] | str | Volume]
+Image = os.PathLike[str] | str | Volume | Iterable[os.PathLike[str] | str | Volume]
 
 # Of the enumeration of devices in DLPack's header.
 _DLPACK_CPU = 1
@@ -29,7 +29,7 @@ def read_channels(
 
     Parameters
     ----------
-    image : path, Volume, (z, y, x) array, or sequence of paths or Volumes
+    image : path, Volume, (z, y, x) array, or iterable of paths or Volumes
         Arrays of NumPy, or of any library that speaks DLPack: those of the host are not copied.
     geometry : Geometry or None
         Of an array.
@@ -54,7 +54,7 @@ def read_channels(
         return [_volume(image, policy)]
     channels = [_volume(each, policy) for each in image]
     if not channels:
-        raise ValueError("image must hold at least one channel, got an empty sequence")
+        raise ValueError("image must hold at least one channel, got none")
     return channels
 
 

@@ -108,10 +108,10 @@ class Predictor:
 
         Parameters
         ----------
-        image : path, Volume, (z, y, x) array, or sequence of paths or Volumes
-            A file, a DICOM series folder, or what has been read already; a sequence holds the
-            channels of one case. Arrays of other libraries are taken through DLPack, from a GPU as
-            well.
+        image : path, Volume, (z, y, x) array, or iterable of paths or Volumes
+            A file, a DICOM series folder, or what has been read already; an iterable holds the
+            channels of one case, and one that forgets them frees their memory early. Arrays of
+            other libraries are taken through DLPack, from a GPU as well.
         geometry : Geometry, optional
             Needed with an array, and only then.
         mode : {"fast", "exact"}, optional

@@ -11,12 +11,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from flare_infer.case_input import read_case
 from flare_infer.inputs import CaseFiles, find_cases, without_suffix
 from flare_infer.model import Mode
+from flare_infer.read_ahead import ReadAhead, reading_mib, room_beside
 from flare_infer.report import CaseRecord, Report, previous_records
 from flare_infer.run_case import DiskFullError, StopSignal, run_case
 from flare_io.command import ExitCode, describe_record
@@ -113,10 +116,23 @@ def run_cases(
     )
     report.save()
     codes: list[ExitCode] = []
-    with _stop_signals() as stopped:
+    ahead = ReadAhead(
+        cases,
+        lambda case: read_case(case, targets[case.id], report, chosen.policy),
+        room_mib=partial(room_beside, predictor, chosen.mode),
+        needed_mib=partial(reading_mib, policy=chosen.policy),
+    )
+    with _stop_signals() as stopped, ahead:
         try:
             for number, case in enumerate(cases, start=1):
-                record, code = run_case(case, targets[case.id], predictor, report, chosen, stopped)
+                record, code = run_case(
+                    report.cases[case.id],
+                    targets[case.id],
+                    predictor,
+                    chosen,
+                    stopped,
+                    partial(ahead.take, case),
+                )
                 report.put(record)
                 codes.append(code)
                 if record.error is not None:

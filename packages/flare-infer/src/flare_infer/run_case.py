@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flare_infer.inputs import CaseFiles, files_of
-from flare_infer.report import CaseRecord, Report
+from flare_infer.case_input import CaseInput
+from flare_infer.label_writer import LabelWriter, run_along_file
+from flare_infer.report import CaseRecord
 from flare_infer.stopwatch import Stopwatch
 from flare_io.command import ExitCode, error_record, exit_code_of
 
@@ -37,31 +38,33 @@ class DiskFullError(Exception):
 
 
 def run_case(
-    case: CaseFiles,
+    record: CaseRecord,
     target: Path,
     predictor: Predictor,
-    report: Report,
     settings: RunSettings,
     stopped: threading.Event,
+    read: Callable[[], CaseInput],
 ) -> tuple[CaseRecord, ExitCode]:
     """Segment a case, unless what an earlier run wrote for it still holds.
 
     Parameters
     ----------
-    case : CaseFiles
+    record : CaseRecord
+        What is known of the case.
     target : Path
         Of the label map.
     predictor : Predictor
-    report : Report
-        Of the run; the case's record holds what is known from an earlier one. Not changed.
     settings : RunSettings
     stopped : threading.Event
         Looked at before the case and after each window.
+    read : callable
+        Returns the case as `flare_infer.case_input.read_case` does.
 
     Returns
     -------
     record : CaseRecord
-        Done, or failed with the error, whatever it was.
+        Done, or failed with the error, whatever it was. Of reading and writing its seconds hold
+        what the network had to wait for.
     code : ExitCode
         Of this case alone.
 
@@ -71,16 +74,9 @@ def run_case(
         If ``stopped`` is set.
     DiskFullError
         If the label map cannot be written.
-
-    Notes
-    -----
-    Cost beside the prediction: a pass over the input's files, and one over the label map, for their
-    SHA-256.
     """
-    from flare_io.files import write_label_map
-
-    record = report.cases[case.id]
     seconds: dict[str, float] = {}
+    watch = Stopwatch(seconds)
 
     def look_up() -> None:
         if stopped.is_set():
@@ -88,37 +84,54 @@ def run_case(
 
     look_up()
     try:
-        key = _key(case, report)
-        if record.key == key and _verifies(target, record.output_sha256):
+        with watch.step("read"):
+            found = read()
+        if found.kept:
             return replace(record, state="done", kept=True), ExitCode.DONE
-        image = case.paths if len(case.paths) > 1 else case.paths[0]
-        labels = predictor.predict(
-            image,
-            mode=settings.mode,
-            tta=settings.tta,
-            policy=settings.policy,
-            timings=seconds,
-            on_window=look_up,
-        )
+        writer = _writer(target, predictor, found)
     except Exception as raised:
         # Whatever one case did, the next is another; a fault of ours is recorded as "bug".
-        error = _named(raised)
-        return _failed(record, error, seconds), _code(error)
-    try:
-        with Stopwatch(seconds).step("write"):
-            write_label_map(labels, target)
-    except OSError as error:
-        raise DiskFullError(_failed(record, error, seconds), error) from error
+        return _failure(record, raised, seconds)
+    with writer:
+        try:
+            labels = predictor.predict(
+                found.handed_over(),
+                mode=settings.mode,
+                tta=settings.tta,
+                timings=seconds,
+                on_window=look_up,
+                on_slab=writer.put,
+            )
+        except Exception as raised:
+            return _failure(record, raised, seconds)
+        try:
+            with watch.step("write"):
+                sha256 = writer.finish(labels)
+        except OSError as error:
+            raise DiskFullError(_failed(record, error, seconds), error) from error
     done = replace(
         record,
         state="done",
         output=target.name,
-        key=key,
-        output_sha256=_sha256(target),
+        key=found.key,
+        output_sha256=sha256,
         seconds=seconds,
         notes=labels.notes,
     )
     return done, ExitCode.DONE
+
+
+def _writer(target: Path, predictor: Predictor, found: CaseInput) -> LabelWriter:
+    first = found.channels[0]
+    along = run_along_file(predictor.model.spec.preprocessing, first.geometry)
+    return LabelWriter(target, shape=first.shape, geometry=first.geometry, along=along)
+
+
+def _failure(
+    record: CaseRecord, raised: Exception, seconds: dict[str, float]
+) -> tuple[CaseRecord, ExitCode]:
+    error = _named(raised)
+    return _failed(record, error, seconds), _code(error)
 
 
 def _failed(record: CaseRecord, error: Exception, seconds: dict[str, float]) -> CaseRecord:
@@ -142,26 +155,3 @@ def _code(error: Exception) -> ExitCode:
     """Return the code of one case; whatever the case's data caused is a refusal."""
     code = exit_code_of(error)
     return code if code is ExitCode.RESOURCES else ExitCode.REFUSED
-
-
-def _key(case: CaseFiles, report: Report) -> str:
-    digest = hashlib.sha256()
-    # The description counts as well as the weights: another spacing gives other labels.
-    for part in (report.model["sha256"], repr(sorted(report.settings.items()))):
-        digest.update(part.encode())
-    for path in case.paths:
-        for file in files_of(path):
-            digest.update(_sha256(file).encode())
-    return digest.hexdigest()
-
-
-def _verifies(path: Path, sha256: str) -> bool:
-    try:
-        return _sha256(path) == sha256
-    except OSError:
-        return False
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
