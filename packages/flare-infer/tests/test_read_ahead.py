@@ -118,9 +118,9 @@ def test_room_is_what_the_plan_leaves_of_the_budget(model_folder, ct, monkeypatc
     budget = Predictor.load(model_folder, device="cpu", memory_mib=planned.peak_mib + 7)
     assert room_beside(budget, None, found) == 7
     free = Predictor.load(model_folder, device="cpu")
-    monkeypatch.setattr(read_ahead, "free_memory_mib", lambda: planned.peak_mib + 40)
+    monkeypatch.setattr(read_ahead, "available_bytes", lambda: (planned.peak_mib + 40) << 20)
     assert room_beside(free, None, found) == 40
-    monkeypatch.setattr(read_ahead, "free_memory_mib", lambda: None)
+    monkeypatch.setattr(read_ahead, "available_bytes", lambda: None)
     assert room_beside(free, None, found) == -planned.peak_mib
 
 

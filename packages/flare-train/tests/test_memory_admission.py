@@ -21,43 +21,12 @@ from flare_io.intensity import Intensity
 from flare_io.preprocessing import Preprocessing
 from flare_io.volume import Volume
 from flare_train.memory_admission import (
-    available_bytes,
     groups_that_fit,
     preparation_bytes,
     run_admitted,
 )
 
 MIB = 2**20
-
-
-def memory_of(folder, *, free_kib=None, limit=None, used=None):
-    if free_kib is not None:
-        (folder / "proc").mkdir()
-        text = f"MemTotal: 99999999 kB\nMemAvailable:   {free_kib} kB\n"
-        (folder / "proc/meminfo").write_text(text)
-    if limit is not None:
-        (folder / "sys/fs/cgroup").mkdir(parents=True)
-        (folder / "sys/fs/cgroup/memory.max").write_text(f"{limit}\n")
-        (folder / "sys/fs/cgroup/memory.current").write_text(f"{used}\n")
-    return available_bytes(folder)
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ({"free_kib": 2048}, 2 * MIB),
-        ({"free_kib": 2048, "limit": 5 * MIB, "used": 4 * MIB}, MIB),
-        ({"free_kib": 2048, "limit": "max", "used": 4 * MIB}, 2 * MIB),
-        ({"free_kib": 2048, "limit": MIB, "used": 4 * MIB}, 0),
-    ],
-)
-def test_free_memory_is_what_machine_and_container_leave(tmp_path, given, expected):
-    assert memory_of(tmp_path, **given) == expected
-
-
-def test_free_memory_without_proc_is_half_of_the_machine(tmp_path):
-    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert available_bytes(tmp_path) == installed // 2
 
 
 needs = st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(0, 50), max_size=8)

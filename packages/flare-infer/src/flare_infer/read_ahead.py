@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from flare_infer.case_input import CaseInput
-from flare_infer.free_memory import free_memory_mib
 from flare_infer.inputs import CaseFiles
 from flare_infer.memory import volume_grid
+from flare_io.free_memory import available_bytes
 from flare_io.policy import ReadPolicy
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def room_beside(predictor: Predictor, mode: Mode | None, present: CaseInput) -> 
     """
     budget_mib = predictor.memory_mib
     if budget_mib is None:
-        budget_mib = free_memory_mib() or 0
+        budget_mib = (available_bytes() or 0) // 2**20
     shape, spacing_mm = volume_grid(present.channels[0], predictor.model.spec.preprocessing)
     plan = predictor.explain(
         shape,

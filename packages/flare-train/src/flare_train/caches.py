@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from flare_train.memory_admission import available_bytes
+from flare_io.free_memory import available_bytes
 from flare_train.store import read_stored_case
 from flare_train.stored_case import StoredCase
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import Any
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from flare_io.free_memory import available_bytes
 from flare_io.preprocessing import Preprocessing
 
-__all__ = ["available_bytes", "groups_that_fit", "preparation_bytes", "run_admitted"]
+__all__ = ["groups_that_fit", "preparation_bytes", "run_admitted"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,42 +28,6 @@ _SHARE = 0.8
 # takes however small the case.
 _PROCESS_BYTES = 320 * 2**20
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def available_bytes(root: Path = Path("/")) -> int | None:
-    """Return the memory that can still be taken, None where the system does not say.
-
-    Parameters
-    ----------
-    root : Path, optional
-        Where ``proc`` and ``sys`` are mounted.
-
-    Notes
-    -----
-    On Linux ``MemAvailable``, or what the control group of a container leaves if that is less.
-    Elsewhere half of the installed memory.
-    """
-    found = []
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    except OSError:
-        pass
-    groups = root / "sys/fs/cgroup"
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            found.append(int((groups / limit).read_text()) - int((groups / used).read_text()))
-        except (OSError, ValueError):  # No such group, or its limit is "max".
-            continue
-    if found:
-        return max(0, min(found))
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, OSError, ValueError):
-        return None
 
 
 def preparation_bytes(

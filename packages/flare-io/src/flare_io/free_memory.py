@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-__all__ = ["free_memory_mib"]
-
-_MIB = 2**20
+__all__ = ["available_bytes"]
 
 
-def free_memory_mib(root: Path = Path("/")) -> int | None:
+def available_bytes(root: Path = Path("/")) -> int | None:
     """Return the memory that can still be taken, None where the system does not say.
 
     Parameters
@@ -19,22 +18,27 @@ def free_memory_mib(root: Path = Path("/")) -> int | None:
 
     Notes
     -----
-    ``MemAvailable`` of Linux, or what the control group of a container leaves if that is less.
+    On Linux ``MemAvailable``, or what the control group of a container leaves if that is less.
+    Elsewhere half of the installed memory.
     """
     found = []
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     except OSError:
-        return None
-    found += [int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable")]
+        pass
     groups = root / "sys/fs/cgroup"
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            left = int((groups / limit).read_text()) - int((groups / used).read_text())
+            found.append(int((groups / limit).read_text()) - int((groups / used).read_text()))
         except (OSError, ValueError):  # No such group, or its limit is "max".
             continue
-        found.append(left // _MIB)
-    return max(0, min(found)) if found else None
+    if found:
+        return max(0, min(found))
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, OSError, ValueError):
+        return None

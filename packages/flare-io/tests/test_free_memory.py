@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from flare_infer.free_memory import free_memory_mib
+from flare_io.free_memory import available_bytes
 
 MEMINFO = "MemTotal: 8388608 kB\nMemFree: 1024 kB\nMemAvailable: 4194304 kB\n"
 
@@ -14,7 +16,7 @@ def root(tmp_path):
 
 
 def test_what_is_available_counts_not_what_is_unused(root):
-    assert free_memory_mib(root) == 4096
+    assert available_bytes(root) == 4096 << 20
 
 
 @pytest.mark.parametrize(
@@ -30,14 +32,15 @@ def test_what_is_available_counts_not_what_is_unused(root):
 def test_a_container_may_have_less(root, limit, used, limit_mib, used_mib, expected):
     (root / "sys/fs/cgroup" / limit).write_text(f"{limit_mib << 20}\n")
     (root / "sys/fs/cgroup" / used).write_text(f"{used_mib << 20}\n")
-    assert free_memory_mib(root) == expected
+    assert available_bytes(root) == expected << 20
 
 
 def test_a_container_without_a_limit(root):
     (root / "sys/fs/cgroup/memory.max").write_text("max\n")
     (root / "sys/fs/cgroup/memory.current").write_text("5\n")
-    assert free_memory_mib(root) == 4096
+    assert available_bytes(root) == 4096 << 20
 
 
-def test_a_system_that_does_not_say(tmp_path):
-    assert free_memory_mib(tmp_path) is None
+def test_without_proc_it_is_half_of_the_machine(tmp_path):
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert available_bytes(tmp_path) == installed // 2
