@@ -111,7 +111,7 @@ def training_shares(
     cases: Sequence[StoredCase], config: TrainConfig, iterations: int
 ) -> dict[str, Any]:
     """Train, and return where the time went; the first iteration is not counted."""
-    keep_freed_memory()  # as `fit` does
+    keep_freed_memory()  # as the commands do
     state = build_state(config)
     spent: dict[str, float] = {"wait": 0.0, "augment": 0.0, "step": 0.0}
     batches = iterate_batches(

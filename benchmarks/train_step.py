@@ -103,7 +103,7 @@ def run_ours(patch: tuple[int, int, int], updates: int, precision: str) -> dict[
         spacing_mm=(3.0, 1.5, 1.5),
         annotated=frozenset(range(1, CLASSES)),
     )
-    keep_freed_memory()  # as `fit` does
+    keep_freed_memory()  # as the commands do
     state, clock = build_state(config), Clock()
     for iteration in range(updates + 1):
         if iteration == 1:

@@ -164,7 +164,7 @@ def test_pages(tmp_path):
         findings=findings_of(claim, rows, organs=(1,), tumor=14),
     )
     write_report(tmp_path, [result], scale="unit", seeds=2, jobs=1)
-    page = (tmp_path / "claims.md").read_text()
+    page = (tmp_path / "claims.md").read_text(encoding="utf-8")
     assert "| **C0** | a → b: organs DSC | +6.0 | +6.0 to +6.0 |" in page
     assert "**reproduced**" in page
     assert "Published: +1 (one run)." in page

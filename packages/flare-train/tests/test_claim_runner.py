@@ -8,14 +8,19 @@ from flare_train.cli import main
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One small claim, its three arms trained for a few steps."""
+    """One small claim, its four arms trained for a few steps."""
     folder = tmp_path_factory.mktemp("claims")
     return folder, run_claims(folder, only=["C9"], seeds=1, scale="unit")
 
 
 def test_a_claim_runs_from_patients_to_page(finished):
     folder, (result,) = finished
-    assert {row.arm for row in result.rows} == {"one", "two seeds", "two batches"}
+    assert {row.arm for row in result.rows} == {
+        "one",
+        "two seeds",
+        "five snapshots",
+        "two batches",
+    }
     assert {row.seed for row in result.rows} == {0}
     # Four held-out patients in each arm.
     assert len({row.case for row in result.rows}) == 4
@@ -23,7 +28,7 @@ def test_a_claim_runs_from_patients_to_page(finished):
     assert result.training_seconds["two seeds"] > result.training_seconds["one"] > 0
     record = json.loads((folder / "claims.json").read_text())
     assert [each["claim"] for each in record["claims"]] == ["C9"]
-    assert "## C9: " in (folder / "claims.md").read_text()
+    assert "## C9: " in (folder / "claims.md").read_text(encoding="utf-8")
     header, *lines = (folder / "cases.csv").read_text().splitlines()
     assert header.startswith("claim,arm,seed,case,label,name,dsc")
     assert len(lines) == len(result.rows)

@@ -16,7 +16,8 @@ def keep_freed_memory() -> bool:
 
     A step on the CPU frees and takes the same arrays again and again; fresh pages cost more than a
     quarter of its time (``benchmarks/train_step.py``). Peak memory grows by about a third, as the
-    gaps between arrays stay.
+    gaps between arrays stay. It holds for the whole process: flare-train's commands do it, `fit`
+    leaves the choice to the program that calls it.
 
     Returns
     -------

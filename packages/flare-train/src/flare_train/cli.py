@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 import flare_train.commands
 from flare_io.command import run_command
+from flare_train.allocator import keep_freed_memory
 
 __all__ = ["main"]
 
@@ -20,6 +21,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
+    if argv is None:  # The process is this command's own.
+        keep_freed_memory()
     # Threads that wait by sleeping leave the core to others; torch reads this when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logger = logging.getLogger("flare_train")

@@ -18,7 +18,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from flare_train.admission import check_cases
-from flare_train.allocator import keep_freed_memory
 from flare_train.batches import build_batch, iterate_batches
 from flare_train.checkpoint import find_checkpoints
 from flare_train.config import TrainConfig
@@ -130,8 +129,6 @@ def fit(
             world=world,
         )
         state = run.begin()
-        if state.device.type == "cpu":
-            keep_freed_memory()
         _train(run, state, ordered, workers=config.workers if workers is None else workers)
         return FitResult(
             state=state,

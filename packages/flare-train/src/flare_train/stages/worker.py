@@ -19,6 +19,7 @@ from typing import Any
 
 from flare_io.atomic import write_json
 from flare_io.command import ExitCode, describe_record, error_record, exit_code_of
+from flare_train.allocator import keep_freed_memory
 from flare_train.errors import StoppedError
 from flare_train.stages.graph import Stage
 from flare_train.stages.kinds import read_settings
@@ -144,6 +145,8 @@ def error_of(stage: Stage, folder: Path, code: int) -> Exception:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do the stage of a request file."""
+    if argv is None:
+        keep_freed_memory()
     (path,) = sys.argv[1:] if argv is None else argv
     folder = Path(path).parent
     request = json.loads(Path(path).read_text(encoding="utf-8"))
