@@ -221,3 +221,11 @@ def test_reading_recipes_loads_no_torch():
         "read_recipe('s4-student', scale='mini'); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_checksum_is_of_what_is_run():
+    plain = read_recipe("swift-plus", scale="unit")
+    assert plain.sha256 == read_recipe("swift-plus", scale="unit").sha256
+    assert plain.sha256 != read_recipe("swift-plus", scale="mini").sha256
+    changed = read_recipe("swift-plus", scale="unit", changes={"stages.net.config.epochs": 4})
+    assert changed.sha256 != plain.sha256

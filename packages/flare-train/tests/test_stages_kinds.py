@@ -1,6 +1,7 @@
 import pytest
 
 from flare_train.stages.kinds import KINDS, read_settings, stage_inputs
+from flare_train.stages.net_settings import TrainSettings
 from flare_train.stages.train_config import train_config
 
 NET = {
@@ -87,3 +88,9 @@ def test_changes_are_laid_over_a_preset_of_augmentation():
     plain = {**TRAIN, "config": {**TRAIN["config"], "augment": {"preset": "swift", "scale_p": 0.9}}}
     augment = train_config(read_settings("train", plain, name="x")).augment
     assert (augment.scale_p, augment.rotation_p, augment.mirror_axes) == (0.9, 0.2, ())
+
+
+def test_parts_of_weights_need_weights():
+    with pytest.raises(ValueError, match=r"start_parts must be one of \('body',\), got 'encoder'"):
+        TrainSettings(store="cases", classes=(1,), config={}, start_parts="encoder")
+    TrainSettings(store="cases", classes=(1,), config={}, start="first", start_parts="encoder")

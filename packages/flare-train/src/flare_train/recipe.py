@@ -10,6 +10,7 @@ Later ones win: document, readings, shared scale, scale, changes by hand; and wi
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Recipe:
     document : mapping
         All settings after overlays and changes.
     sha256 : str
-        Of the document's text.
+        Of `document`: equal for equal settings, whichever layer they come from.
     """
 
     name: str
@@ -182,7 +183,7 @@ def read_recipe(
         organs=tuple(merged["organs"]),
         tumor=int(merged["tumor"]),
         document=merged,
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        sha256=hashlib.sha256(json.dumps(merged, sort_keys=True).encode()).hexdigest(),
     )
 
 

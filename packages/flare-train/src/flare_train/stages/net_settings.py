@@ -53,7 +53,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         require(self.validation >= 0, "validation", "be >= 0", self.validation)
         require(self.folds == 0 or self.folds >= 2, "folds", "be 0 or >= 2", self.folds)
-        known = ("body", "encoder")
+        known = ("body", "encoder") if self.start else ("body",)
         require(self.start_parts in known, "start_parts", f"be one of {known}", self.start_parts)
         inside = 0 <= self.fold < max(self.folds, 1)
         require(inside, "fold", f"lie in 0 to {max(self.folds, 1) - 1}", self.fold)
