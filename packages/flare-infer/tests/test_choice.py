@@ -20,6 +20,18 @@ def test_fast_on_the_cpu_takes_openvino_where_it_is_and_exact_never(installed):
     assert chosen.to_dict("exact") == {"backend": "torch", "precision": "float32"}
 
 
+@pytest.mark.parametrize("capable", [True, False])
+def test_bfloat16_by_itself_where_the_processor_has_it(installed, monkeypatch, capable):
+    monkeypatch.setattr(choice, "has_bfloat16", lambda: capable)
+    chosen = choose("cpu")
+    narrow = installed and capable
+    assert chosen.precision_for("fast") == ("bfloat16" if narrow else "float32")
+    assert chosen.precision_for("exact") == "float32"
+    assert choose("cpu", precision="float32").precision_for("fast") == "float32"
+    assert choose("cpu", backend="torch").precision_for("fast") == "float32"
+    assert Choice(device="cuda").precision_for("fast") == "float32"
+
+
 def test_torch_when_asked_for(installed):
     chosen = choose("cpu", backend="torch", precision="float32")
     assert {chosen.backend_for(mode) for mode in ("fast", "exact")} == {"torch"}
@@ -50,8 +62,9 @@ def test_openvino_when_asked_for(installed):
     ("device", "backend", "precision", "message"),
     [
         ("cpu", "onnx", "float32", "backend must be auto, torch or openvino, got 'onnx'"),
-        ("cpu", "auto", "float16", "precision must be float32 or bfloat16, got 'float16'"),
+        ("cpu", "auto", "float16", "precision must be auto, float32, bfloat16 or int8, got"),
         ("cpu", "torch", "bfloat16", "bfloat16 needs backend openvino, got torch"),
+        ("cpu", "torch", "int8", "int8 needs backend openvino, got torch"),
         ("cuda", "openvino", "float32", "openvino runs on the CPU, got device cuda"),
         ("cuda", "auto", "bfloat16", "openvino runs on the CPU, got device cuda"),
         ("meta", "auto", "float32", "device must be auto, cpu or cuda, got 'meta'"),

@@ -52,9 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="of the network; bfloat16 needs OpenVINO and a processor that has it",
+        choices=("auto", "float32", "bfloat16", "int8"),
+        default="auto",
+        help="of the network in fast mode; auto (default): bfloat16 where OpenVINO runs it and the "
+        "processor has it, float32 else; int8 for a model that was calibrated",
     )
     run.add_argument(
         "--set",
@@ -74,6 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("-m", "--model", type=Path, required=True, metavar="MODEL")
     info.set_defaults(command=_info)
 
+    calibrated = subcommands.add_parser(
+        "calibrate", help="prepare a model for int8 on the CPU, from cases like those it is for"
+    )
+    calibrated.add_argument("-m", "--model", type=Path, required=True, metavar="MODEL")
+    calibrated.add_argument("-i", "--input", type=Path, required=True, metavar="FILE|DIR")
+    add_policy_arguments(calibrated, hu_check=True)
+    calibrated.set_defaults(command=_calibrate)
+
     imported = subcommands.add_parser(
         "import-nnunet", help="turn an nnU-Net v2 results folder into a model folder"
     )
@@ -83,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     imported.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="NAME")
     imported.set_defaults(command=_import)
 
-    for subcommand in (run, info, imported):
+    for subcommand in (run, info, calibrated, imported):
         subcommand.add_argument("--json", action="store_true", help="print the result as JSON")
         subcommand.add_argument(
             "--debug", action="store_true", help="show the traceback of an error"
@@ -182,6 +191,25 @@ def _heads(spec: ModelSpec) -> str:
     if not spec.overlay:
         return rivals
     return f"{rivals}, painted over where above 0: {', '.join(map(str, spec.overlay))}"
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from flare_infer.calibrate import calibrate
+    from flare_infer.inputs import find_cases
+    from flare_infer.model import read_model
+
+    model = read_model(arguments.model)
+    cases = find_cases(arguments.input, channels=model.spec.net.in_channels)
+    found = calibrate(model.folder, [case.paths for case in cases], policy=policy_from(arguments))
+    if arguments.json:
+        print(json.dumps(found.to_dict()))
+        return int(ExitCode.DONE)
+    many = "" if found.cases == 1 else "s"
+    print(f"{found.windows} windows of {found.cases} case{many}; int8 beside float32 on them:")
+    for name, dsc in found.dsc.items():
+        print(f"{name:<22} DSC {dsc:.4f}")
+    print(f"{100 * found.differing:.3f} % of all voxels differ; run with --precision int8")
+    return int(ExitCode.DONE)
 
 
 def _import(arguments: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ from flare_io.resample import (
     separate_axis,
 )
 
-__all__ = ["decide_labels", "decided_slabs"]
+__all__ = ["decide_labels", "decided_slabs", "logit_operators"]
 
 
 def decided_slabs(
@@ -74,7 +74,7 @@ def decided_slabs(
         logits = np.stack([plane.astype(dtype) for plane in planes], axis=1)
         slabs = iter([_cubic_labels(logits, preparation, spec)])
     else:
-        slabs = label_slabs(planes, _operators(preparation, spec), head, half=mode == "exact")
+        slabs = label_slabs(planes, logit_operators(preparation, spec), head, half=mode == "exact")
     if spec.components is None:
         yield from slabs
     else:
@@ -87,6 +87,23 @@ def decide_labels(
     """Return all slabs of `decided_slabs` for whole logits (channels, z, y, x) in one array."""
     planes = np.moveaxis(logits, 1, 0)
     return np.concatenate(list(decided_slabs(planes, preparation, spec, mode=mode)))
+
+
+def logit_operators(
+    preparation: Preparation, spec: ModelSpec
+) -> tuple[AxisOperator, AxisOperator, AxisOperator]:
+    """Return how logits go from the network's grid to the cropped original one, axis by axis."""
+    orders = [spec.preprocessing.logits_order] * 3
+    coarse = _coarse_axis(preparation, spec)
+    if coarse is not None:
+        orders[coarse] = spec.preprocessing.logits_order_z
+    z, y, x = (
+        axis_operator(n_in, n_out, order)
+        for n_in, n_out, order in zip(
+            preparation.shape, preparation.cropped_shape, orders, strict=True
+        )
+    )
+    return z, y, x
 
 
 def _plane_by_plane(planes: Iterable[NDArray[Any]], head: Head) -> Iterator[NDArray[Any]]:
@@ -112,22 +129,6 @@ def _cubic_labels(logits: NDArray[Any], preparation: Preparation, spec: ModelSpe
         )
 
     return spec.head.decide_channels(read, shape)
-
-
-def _operators(
-    preparation: Preparation, spec: ModelSpec
-) -> tuple[AxisOperator, AxisOperator, AxisOperator]:
-    orders = [spec.preprocessing.logits_order] * 3
-    coarse = _coarse_axis(preparation, spec)
-    if coarse is not None:
-        orders[coarse] = spec.preprocessing.logits_order_z
-    z, y, x = (
-        axis_operator(n_in, n_out, order)
-        for n_in, n_out, order in zip(
-            preparation.shape, preparation.cropped_shape, orders, strict=True
-        )
-    )
-    return z, y, x
 
 
 def _coarse_axis(preparation: Preparation, spec: ModelSpec) -> int | None:

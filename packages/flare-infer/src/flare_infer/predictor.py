@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from flare_infer.backends.choice import BackendName, Precision, choose
+from flare_infer.backends.choice import BackendName, PrecisionName, choose
 from flare_infer.backends.warm import WarmNets
 from flare_infer.case import CaseSettings, OnSlab, layers_of, segment_case
 from flare_infer.channels import Image, read_channels
@@ -47,7 +47,7 @@ class Predictor:
         *,
         device: str = "auto",
         backend: BackendName = "auto",
-        precision: Precision = "float32",
+        precision: PrecisionName = "auto",
         mode: Mode | None = None,
         memory_mib: int | None = None,
         fast: FastSettings | None = None,
@@ -63,8 +63,10 @@ class Predictor:
         backend : {"auto", "torch", "openvino"}
             ``auto``: OpenVINO in fast mode on the CPU where it is installed, torch else. With
             OpenVINO torch is not loaded.
-        precision : {"float32", "bfloat16"}
-            Of the network in fast mode on the CPU; bfloat16 needs OpenVINO and a processor for it.
+        precision : {"auto", "float32", "bfloat16", "int8"}
+            Of the network in fast mode on the CPU; bfloat16 needs OpenVINO and a processor for it,
+            int8 a calibration, see `flare_infer.calibrate`. ``auto``: bfloat16 where both are
+            there, float32 else.
         mode : {"fast", "exact"}, optional
             What to do where no mode is given, the model's default otherwise. The other mode loads
             its networks when it is first asked for.

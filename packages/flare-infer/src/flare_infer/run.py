@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from flare_infer.calibration import calibration_sha256
 from flare_infer.case_input import read_case
 from flare_infer.inputs import CaseFiles, find_cases, without_suffix
 from flare_infer.model import Mode
@@ -49,8 +50,17 @@ class RunSettings:
             "tta": self.tta,
             "policy": asdict(self.policy),
             "fast": predictor.fast.to_dict() if mode == "fast" else None,
-            **predictor.nets.choice.to_dict(mode),
+            **_arithmetic(predictor, mode),
         }
+
+
+def _arithmetic(predictor: Predictor, mode: Mode) -> dict[str, Any]:
+    """Return what the numbers of a network depend on beside its weights."""
+    found: dict[str, Any] = predictor.nets.choice.to_dict(mode)
+    if found["precision"] == "int8":
+        layers = predictor.model.layers
+        found["calibrations_sha256"] = [calibration_sha256(layer) for layer, _ in layers]
+    return found
 
 
 def run_cases(

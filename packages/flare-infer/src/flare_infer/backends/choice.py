@@ -8,12 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
+from flare_infer.processor import has_bfloat16
 from flare_infer.spec import Mode
 
-__all__ = ["BackendName", "Choice", "MissingError", "Precision", "choose"]
+__all__ = ["BackendName", "Choice", "MissingError", "Precision", "PrecisionName", "choose"]
 
 BackendName = Literal["auto", "torch", "openvino"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "int8"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
+
+_NARROW = ("bfloat16", "int8")
 
 # One of these is there wherever Linux has a GPU that torch can use: Nvidia, Nvidia's boards,
 # Windows' Linux, AMD.
@@ -35,13 +39,13 @@ class Choice:
     device : str
         ``"cpu"`` or a CUDA device.
     backend : {"auto", "torch", "openvino"}
-    precision : {"float32", "bfloat16"}
-        Of OpenVINO's arithmetic.
+    precision : {"auto", "float32", "bfloat16", "int8"}
+        Of OpenVINO's arithmetic. ``auto``: bfloat16 where the processor has it.
     """
 
     device: str
     backend: BackendName = "auto"
-    precision: Precision = "float32"
+    precision: PrecisionName = "auto"
 
     def backend_for(self, mode: Mode) -> Literal["torch", "openvino"]:
         """Return the backend of a mode: ``exact`` needs torch's rounding.
@@ -54,7 +58,7 @@ class Choice:
         if self.backend == "torch" or self.device != "cpu":
             return "torch"
         if mode == "exact":
-            if self.backend == "openvino" or self.precision != "float32":
+            if self.backend == "openvino" or self.precision in _NARROW:
                 asked = "openvino" if self.backend == "openvino" else self.precision
                 raise ValueError(
                     f"mode exact needs backend torch in float32, got {asked}; give mode fast"
@@ -62,12 +66,22 @@ class Choice:
             return "torch"
         return "openvino" if self.backend == "openvino" or _has_openvino() else "torch"
 
+    def precision_for(self, mode: Mode) -> Precision:
+        """Return the precision of a mode; raises as `backend_for` does."""
+        if self.backend_for(mode) == "torch":
+            return "float32"
+        if self.precision != "auto":
+            return self.precision
+        return "bfloat16" if has_bfloat16() else "float32"
+
     def to_dict(self, mode: Mode) -> dict[str, str]:
         """Return what labels depend on, for a report."""
-        return {"backend": self.backend_for(mode), "precision": self.precision}
+        return {"backend": self.backend_for(mode), "precision": self.precision_for(mode)}
 
 
-def choose(device: str, *, backend: BackendName, precision: Precision) -> Choice:
+def choose(
+    device: str, *, backend: BackendName = "auto", precision: PrecisionName = "auto"
+) -> Choice:
     """Check a request and find the device.
 
     Parameters
@@ -76,7 +90,8 @@ def choose(device: str, *, backend: BackendName, precision: Precision) -> Choice
         ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"``: the first GPU if there is one.
     backend : {"auto", "torch", "openvino"}
         ``auto``: OpenVINO in fast mode on the CPU where it is installed, torch else.
-    precision : {"float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "int8"}
+        ``auto``: bfloat16 where OpenVINO runs and the processor has it, float32 else.
 
     Raises
     ------
@@ -91,16 +106,16 @@ def choose(device: str, *, backend: BackendName, precision: Precision) -> Choice
     """
     if backend not in get_args(BackendName):
         raise ValueError(f"backend must be auto, torch or openvino, got {backend!r}")
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision must be float32 or bfloat16, got {precision!r}")
+    if precision not in get_args(PrecisionName):
+        raise ValueError(f"precision must be auto, float32, bfloat16 or int8, got {precision!r}")
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (
         index and not (kind == "cuda" and index.isdecimal())
     ):
         raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
-    wants_openvino = backend == "openvino" or precision == "bfloat16"
+    wants_openvino = backend == "openvino" or precision in _NARROW
     if wants_openvino and backend == "torch":
-        raise ValueError("precision bfloat16 needs backend openvino, got torch")
+        raise ValueError(f"precision {precision} needs backend openvino, got torch")
     if wants_openvino and kind == "cuda":
         raise ValueError(f"backend openvino runs on the CPU, got device {device}")
     if wants_openvino and not _has_openvino():

@@ -16,16 +16,22 @@ from numpy.typing import NDArray
 from flare_infer.backends.openvino_import import openvino, opset
 from flare_nets.config import NetConfig, Size
 
-__all__ = ["Tensors", "build_graph"]
+__all__ = ["Ranges", "Tensors", "build_graph", "build_observer"]
 
 Tensors = Mapping[str, NDArray[np.float32]]
+Ranges = Mapping[str, tuple[float, float]]
+"""From a convolution to the least and the largest number that it is given."""
 
 _EPSILON = 1e-5
 _NEGATIVE_SLOPE = np.array([0.01], dtype=np.float32)
 _ONE: Size = (1, 1, 1)
+# Steps of eight bits; one less for weights, to be the same on both sides of 0.
+_ACTIVATION_LEVELS, _WEIGHT_LEVELS = 256, 255
 
 
-def build_graph(config: NetConfig, tensors: Tensors, patch: Sequence[int]) -> Any:
+def build_graph(
+    config: NetConfig, tensors: Tensors, patch: Sequence[int], ranges: Ranges | None = None
+) -> Any:
     """Return the network for windows of one size.
 
     Parameters
@@ -35,6 +41,9 @@ def build_graph(config: NetConfig, tensors: Tensors, patch: Sequence[int]) -> An
         By the names of ``flare_nets.build_net(config).state_dict()``.
     patch : (3,) int
         Size of a window.
+    ranges : mapping, optional
+        Convolutions that compute in int8: what they are given is rounded to 256 steps of its range,
+        their weights to 255 steps a channel.
 
     Returns
     -------
@@ -51,19 +60,48 @@ def build_graph(config: NetConfig, tensors: Tensors, patch: Sequence[int]) -> An
     Cost: some milliseconds and one copy of the tensors. Heads of deep supervision are not built.
     """
     size = config.check_patch(patch)
-    net = _Net(config, tensors)
+    net = _Net(config, tensors, ranges or {})
     window = opset.parameter([1, config.in_channels, *size], openvino.Type.f32)
     logits = net.logits(window)
     net.refuse_unknown()
     return openvino.Model([logits], [window])
 
 
+def build_observer(
+    config: NetConfig, tensors: Tensors, patch: Sequence[int]
+) -> tuple[Any, tuple[str, ...]]:
+    """Return a network that also says what its convolutions are given, and their names.
+
+    The first convolution and the heads are not among them: the image has more than 256 steps, and
+    logits are what decides. Nor are transposed ones, for which OpenVINO has no int8 on a CPU.
+
+    Returns
+    -------
+    openvino.Model
+        From (1, in_channels, z, y, x) to the logits, and to the least and the largest number of
+        each convolution, in their order.
+    names : tuple of str
+    """
+    net = _Net(config, tensors, {})
+    window = opset.parameter([1, config.in_channels, *patch], openvino.Type.f32)
+    logits = net.logits(window)
+    axes = _constant(np.arange(5))
+    names = tuple(net.inputs)[1:]
+    ends = [
+        reduce(net.inputs[name], axes)
+        for name in names
+        for reduce in (opset.reduce_min, opset.reduce_max)
+    ]
+    return openvino.Model([logits, *ends], [window]), names
+
+
 class _Net:
     """Nodes of the layers of one net; remembers which tensors it took."""
 
-    def __init__(self, config: NetConfig, tensors: Tensors) -> None:
-        self._config, self._tensors = config, tensors
+    def __init__(self, config: NetConfig, tensors: Tensors, ranges: Ranges) -> None:
+        self._config, self._tensors, self._ranges = config, tensors, ranges
         self._known: set[str] = set()
+        self.inputs: dict[str, Any] = {}
 
     def logits(self, x: Any) -> Any:
         """Return the node of the finest head."""
@@ -129,10 +167,11 @@ class _Net:
             variance = self._take(f"{name}.norm.running_var", after)
             self._known.add(f"{name}.norm.num_batches_tracked")
             factor = scale / np.sqrt(variance + np.float32(_EPSILON))
-            x = _convolution(x, weight * factor[:, None, None, None, None], kernel, stride)
+            weight = weight * factor[:, None, None, None, None]
+            x = self._convolution(x, name, weight, kernel, stride)
             x = opset.add(x, _per_channel((offset - mean) * factor + shift))
         else:
-            x = _convolution(x, weight, kernel, stride)
+            x = self._convolution(x, name, weight, kernel, stride)
             x = opset.mvn(x, _constant(np.array([2, 3, 4])), True, _EPSILON, "inside_sqrt")
             x = opset.add(opset.multiply(x, _per_channel(scale)), _per_channel(shift))
         return _leaky_relu(x) if activation else x
@@ -159,18 +198,40 @@ class _Net:
     def _head(self, x: Any) -> Any:
         channels = self._config.out_channels
         weight = self._take("heads.0.weight", channels, self._config.features[0], 1, 1, 1)
-        x = _convolution(x, weight, _ONE, _ONE)
+        x = opset.convolution(x, _constant(weight), [1] * 3, [0] * 3, [0] * 3, [1] * 3)
         if self._config.head_bias:
             x = opset.add(x, _per_channel(self._take("heads.0.bias", channels)))
         return x
+
+    def _convolution(
+        self, x: Any, name: str, weight: NDArray[np.float32], kernel: Size, stride: Size
+    ) -> Any:
+        x, filters = self._rounded(x, name, weight)
+        padding = [size // 2 for size in kernel]
+        return opset.convolution(x, filters, list(stride), padding, padding, list(_ONE))
+
+    def _rounded(self, x: Any, name: str, weight: NDArray[np.float32]) -> tuple[Any, Any]:
+        """Return input and weights of a convolution, as int8 would hold them if it has a range."""
+        self.inputs[name] = x
+        filters = _constant(weight)
+        if name not in self._ranges:
+            return x, filters
+        low, high = (np.float32(end) for end in self._ranges[name])
+        most = np.abs(weight).max(axis=(1, 2, 3, 4), keepdims=True)
+        most = np.maximum(most, np.finfo(np.float32).tiny)
+        return (
+            _in_steps(x, low, high, _ACTIVATION_LEVELS),
+            _in_steps(filters, -most, most, _WEIGHT_LEVELS),
+        )
 
 
 _KINDS = ("weight", "bias")
 
 
-def _convolution(x: Any, weight: NDArray[np.float32], kernel: Size, stride: Size) -> Any:
-    padding = [size // 2 for size in kernel]
-    return opset.convolution(x, _constant(weight), list(stride), padding, padding, list(_ONE))
+def _in_steps(x: Any, low: Any, high: Any, levels: int) -> Any:
+    # OpenVINO reads this pattern as the request to compute in eight bits.
+    ends = [_constant(np.asarray(end, dtype=np.float32)) for end in (low, high)]
+    return opset.fake_quantize(x, *ends, *ends, levels)
 
 
 def _per_channel(values: NDArray[np.float32]) -> Any:

@@ -64,11 +64,11 @@ def _load(model: Model, choice: Choice, mode: Mode) -> tuple[Net, ...]:
         try:
             from flare_infer.backends import openvino
         except ImportError as error:
-            if choice.backend == "openvino" or choice.precision != "float32":
+            if choice.backend == "openvino" or choice.precision in ("bfloat16", "int8"):
                 raise
             logger.warning("OpenVINO cannot be loaded, torch runs instead: %s", error)
         else:
-            return openvino.load(model, precision=choice.precision)
+            return openvino.load(model, precision=choice.precision_for(mode))
     from flare_infer.backends import torch
 
     return torch.load(model, device=choice.device, mode=mode)

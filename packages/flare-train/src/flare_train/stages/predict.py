@@ -39,7 +39,8 @@ def run(work: StageWork) -> dict[str, Any]:
     for name in (LABELS, _RECORDS):
         (work.folder / name).mkdir(parents=True, exist_ok=True)
     model = model_folder(work.inputs[settings.model], snapshot=settings.snapshot)
-    predictor = Predictor.load(model, device=work.device)
+    # Labels that do not depend on what this processor can do: stages go by what went in.
+    predictor = Predictor.load(model, device=work.device, precision="float32")
     failed: dict[str, str] = {}
     seconds: list[float] = []
     for number, case in enumerate(cases, 1):
