@@ -23,10 +23,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from infer_sides import COMPARED, LENGTHS, SIDES, TINY, scan_description, write_models, write_scan
+from infer_sides import (
+    COMPARED,
+    LENGTHS,
+    SIDES,
+    STUDENT_SIDES,
+    TINY,
+    Side,
+    scan_description,
+    write_models,
+    write_scan,
+)
 from machine import describe_machine
+from margins import margins, network_logits
 from resident import resident_mib
 
+from flare_infer.predictor import Predictor
+from flare_io.files import read_label_map, read_volume
+from flare_io.prepared_planes import prepare_planes
 from flare_metrics import measure_efficiency
 
 HERE = Path(__file__).parent
@@ -35,6 +49,7 @@ DATA = HERE.parents[1] / "shared" / "data"
 BASE = "nnU-Net, default"
 REPEATS = 3
 LONG_SIDES = ("fast",)
+ALL_SIDES: dict[str, Side] = {**SIDES, **STUDENT_SIDES}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not scan.exists():
             write_scan(case, scan, DATA)
         rows = runs.setdefault(case, {}).setdefault(side, [])
-        if SIDES[side].peer is not None and pythons[SIDES[side].peer] is None:
+        peer = ALL_SIDES[side].peer
+        if peer is not None and pythons[peer] is None:
             continue
         while len(rows) < repeats:
             rows.append(measure(case, side, scan, options, pythons))
@@ -67,7 +83,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peer", help="interpreter that has nnunetv2")
     parser.add_argument("--monai", help="interpreter that has monai")
     parser.add_argument("--cases", nargs="+", choices=[*COMPARED, *LENGTHS, TINY])
-    parser.add_argument("--sides", nargs="+", choices=SIDES)
+    parser.add_argument("--sides", nargs="+", choices=ALL_SIDES)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--again", action="store_true", help="forget earlier runs")
@@ -90,6 +106,7 @@ def wanted(options: argparse.Namespace) -> list[tuple[str, str, int]]:
         for side in SIDES
     ]
     rows += [(case, side, 1) for case in LENGTHS for side in LONG_SIDES]
+    rows += [("phantom 100", side, options.repeats) for side in STUDENT_SIDES]
     return [*rows, ("stress 250", "exact", 1)]
 
 
@@ -102,9 +119,9 @@ def measure(
     labels = folder / f"{side.replace(', ', '_').replace(' ', '_')}.nii.gz"
     for old in (labels, labels.with_name(f"{labels.name}.report.json")):
         old.unlink(missing_ok=True)
-    command = SIDES[side].command(options.state, scan, labels, pythons)
+    command = ALL_SIDES[side].command(options.state, scan, labels, pythons)
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    if SIDES[side].peer == "monai":
+    if ALL_SIDES[side].peer == "monai":
         environment["PYTHONPATH"] = str(HERE.parent / "packages" / "flare-nets" / "src")
     # Compiled modules are part of an installation.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -131,23 +148,47 @@ def measure(
         row["seconds"] = record["cases"][0]["seconds"]
         row["peak_own_mib"] = record["peak_memory_mib"]
     base = folder / f"{BASE.replace(', ', '_').replace(' ', '_')}.nii.gz"
-    if base.exists() and side != BASE:
-        row["differing"] = differing(base, labels)
+    if base.exists() and side != BASE and side in SIDES:
+        row["differing"] = differing(base, labels, scan, options.state)
     return row
 
 
-def differing(base: Path, labels: Path) -> dict[str, Any]:
-    """Return in how many voxels two label maps differ, and of how many."""
-    from flare_io.files import read_label_map
-
+def differing(base: Path, labels: Path, scan: Path, state: Path) -> dict[str, Any]:
+    """Return in how many voxels two label maps differ, of how many, and how near to a tie."""
     a, b = (read_label_map(path).array for path in (base, labels))
-    return {"voxels": int(np.count_nonzero(a != b)), "of": int(a.size)}
+    others = a != b
+    found: dict[str, Any] = {"voxels": int(np.count_nonzero(others)), "of": int(a.size)}
+    if found["voxels"]:
+        near = margins(*logits_of(scan, state), others)
+        found["margin"] = {
+            f"{share} %": round(float(np.percentile(near, share)), 5) for share in (50, 99, 100)
+        }
+    return found
+
+
+def logits_of(scan: Path, state: Path) -> tuple[Any, Any, Any]:
+    """Return exact mode's logits of a scan, kept when they are made, the way back and the model."""
+    kept = state / "logits" / f"{scan.name}.npy"
+    predictor = Predictor.load(state / "model", device="cpu", mode="exact")
+    spec, volume = predictor.model.spec, read_volume(scan)
+    if kept.exists():
+        return (
+            np.load(kept, mmap_mode="r"),
+            prepare_planes(volume, spec.preprocessing).preparation,
+            spec,
+        )
+    logits, preparation = network_logits(predictor, [volume])
+    kept.parent.mkdir(exist_ok=True)
+    np.save(kept, logits.astype(np.float16))
+    return logits, preparation, spec
 
 
 def described(case: str, side: str, row: dict[str, Any]) -> str:
     """Return one line of a run."""
     other = row.get("differing")
     share = "" if other is None else f", {100 * other['voxels'] / other['of']:.4f} % differ"
+    if other is not None and "margin" in other:
+        share += f", margins {other['margin']}"
     return (
         f"{row['wall_s']:7.1f} s wall {row['cpu_s']:7.1f} s cpu {row['peak_mib']:6.0f} MiB  "
         f"{case}, {side}{share}"

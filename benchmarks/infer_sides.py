@@ -21,6 +21,9 @@ DATASET = "Dataset600_Bench"
 SPACING_MM = (2.5, 0.8, 0.8)
 # The most quiet run that the command line of flare-infer has.
 _OURS = [sys.executable, "-c", "import sys; from flare_infer.cli import main; sys.exit(main())"]
+_FLOAT32 = ("--backend", "openvino", "--precision", "float32")
+_BFLOAT16 = ("--backend", "openvino", "--precision", "bfloat16")
+_INT8 = ("--precision", "int8")
 _ALL_WINDOWS = ["--set", "body=off", "--set", "constant=off"]
 
 
@@ -34,15 +37,18 @@ class Side:
         Whose environment it needs; None for ours.
     options : tuple of str
         What it is started with beside model, input and output.
+    model : str
+        Of ours: Swift in ``model``, or S4's student.
     """
 
     peer: str | None = None
     options: tuple[str, ...] = ()
+    model: str = "model"
 
     def command(self, state: Path, scan: Path, labels: Path, pythons: dict[str, str]) -> list[str]:
         """Return the command that turns a scan into labels, file to file."""
         if self.peer is None:
-            model = ["-m", str(state / "model"), "-i", str(scan), "-o", str(labels)]
+            model = ["-m", str(state / self.model), "-i", str(scan), "-o", str(labels)]
             return [*_OURS, "run", *model, "--device", "cpu", *self.options]
         script = NNUNET_SCRIPT if self.peer == "nnunet" else MONAI_SCRIPT
         return [
@@ -58,15 +64,15 @@ SIDES = {
     "fast, same windows, torch": Side(
         options=("--mode", "fast", "--backend", "torch", *_ALL_WINDOWS)
     ),
-    "fast, same windows": Side(options=("--mode", "fast", "--backend", "openvino", *_ALL_WINDOWS)),
-    "fast, same windows, bf16": Side(
-        options=("--mode", "fast", "--precision", "bfloat16", *_ALL_WINDOWS)
-    ),
-    "fast": Side(options=("--mode", "fast", "--backend", "openvino")),
-    "fast, bf16": Side(options=("--mode", "fast", "--precision", "bfloat16")),
-    "fast, bf16, step 0.75": Side(
-        options=("--mode", "fast", "--precision", "bfloat16", "--set", "step=0.75")
-    ),
+    "fast, same windows, fp32": Side(options=("--mode", "fast", *_FLOAT32, *_ALL_WINDOWS)),
+    "fast, same windows, bf16": Side(options=("--mode", "fast", *_BFLOAT16, *_ALL_WINDOWS)),
+    "fast, same windows, int8": Side(options=("--mode", "fast", *_INT8, *_ALL_WINDOWS)),
+    "fast": Side(options=("--mode", "fast")),
+    "fast, int8": Side(options=("--mode", "fast", *_INT8)),
+}
+STUDENT_SIDES = {
+    f"student, {mode}": Side(options=("--mode", mode), model="student")
+    for mode in ("exact", "fast")
 }
 COMPARED = ("abdomen_ct", "torso_ct", "phantom 100")
 LENGTHS = {f"stress {n}": k for k, n in enumerate((55, 100, 150, 200, 250, 334, 440, 554))}
@@ -74,33 +80,20 @@ TINY = "tiny"
 
 
 def write_models(state: Path) -> None:
-    """Write Swift with random weights as a model folder, for nnU-Net, and as tensors for MONAI."""
+    """Write Swift with random weights as a model folder, for nnU-Net, and as tensors for MONAI.
+
+    S4's student is written as a model folder alone. Swift is calibrated on the shortest phantom.
+    """
     import torch
 
-    from flare_infer.model import ModelSpec, write_model
-    from flare_infer.windows import WindowPlan
-    from flare_io.intensity import Intensity
-    from flare_io.labels import label_table
-    from flare_io.preprocessing import Preprocessing
-    from flare_nets import build_net, preset
+    from flare_infer.calibrate import calibrate
     from flare_train.export_nnunet import export_nnunet
 
-    torch.manual_seed(0)
-    entry = preset("swift")
-    ct = Intensity(scheme="ct", mean=80.0, std=140.0, low=-970.0, high=280.0)
-    spec = ModelSpec(
-        name="swift",
-        net=entry.config,
-        labels=label_table("flare23"),
-        preprocessing=Preprocessing(spacing_mm=(3.0, 1.5, 1.5), intensities=(ct,)),
-        windows=WindowPlan(patch=entry.patch),
+    write_random_model(
+        state / "student", "s4-student", (4.0, 1.2, 1.2), layout="flare22", order="decide-resample"
     )
-    # Random heads leave one class everywhere; spread they give all of them, in small pieces.
-    state_dict = {
-        name: tensor * (4 if name.startswith("heads") else 1)
-        for name, tensor in build_net(entry.config).state_dict().items()
-    }
-    write_model(state / "model", spec, [state_dict])
+    spec, state_dict = write_random_model(state / "model", "swift", (3.0, 1.5, 1.5))
+    calibrate(state / "model", [draw_stress(0)])
     torch.save(state_dict, state / "weights.pt")
     (state / "net.json").write_text(json.dumps(spec.to_dict()), encoding="utf-8")
     folder = export_nnunet(state / "model", state / "nnunet", dataset=DATASET).folder
@@ -117,9 +110,47 @@ def write_models(state: Path) -> None:
     (folder / "plans_torch.json").write_text(json.dumps(plans), encoding="utf-8")
 
 
+def write_random_model(
+    folder: Path,
+    name: str,
+    spacing_mm: tuple[float, float, float],
+    *,
+    layout: Any = "grid",
+    order: Any = "resample-decide",
+) -> tuple[Any, Any]:
+    """Write a preset with random weights; returns its description and its tensors."""
+    import torch
+
+    from flare_infer.model import ModelSpec, write_model
+    from flare_infer.windows import WindowPlan
+    from flare_io.intensity import Intensity
+    from flare_io.labels import LabelTable, label_table
+    from flare_io.preprocessing import Preprocessing
+    from flare_nets import build_net, preset
+
+    torch.manual_seed(0)
+    entry = preset(name)
+    ct = Intensity(scheme="ct", mean=80.0, std=140.0, low=-970.0, high=280.0)
+    classes = label_table("flare23").classes[: entry.config.out_channels - 1]
+    spec = ModelSpec(
+        name=name,
+        net=entry.config,
+        labels=LabelTable(name, classes),
+        preprocessing=Preprocessing(spacing_mm=spacing_mm, intensities=(ct,)),
+        windows=WindowPlan(patch=entry.patch, layout=layout),
+        order=order,
+    )
+    # Random heads leave one class everywhere; spread they give all of them, in small pieces.
+    state_dict = {
+        key: tensor * (4 if key.startswith("heads") else 1)
+        for key, tensor in build_net(entry.config).state_dict().items()
+    }
+    write_model(folder, spec, [state_dict])
+    return spec, state_dict
+
+
 def write_scan(name: str, path: Path, data: Path) -> None:
     """Write a scan by name: real CT on a usual grid, a phantom, or a tiny one."""
-    from flare_io.phantom import draw_phantom
     from flare_io.resample import resample_image, target_shape
 
     if name == TINY:
@@ -127,7 +158,7 @@ def write_scan(name: str, path: Path, data: Path) -> None:
         volume = Volume(array, Geometry((3.0, 1.5, 1.5)))
     elif name.startswith(("phantom", "stress")):
         index = LENGTHS[name.replace("phantom", "stress")]
-        volume = draw_phantom(seed=1, index=index, preset="stress").image
+        volume = draw_stress(index)
     else:
         source, _ = to_canonical(read_volume(data / f"{name}.nii.gz"))
         shape = target_shape(source.shape, source.geometry.spacing_mm, SPACING_MM)
@@ -135,6 +166,13 @@ def write_scan(name: str, path: Path, data: Path) -> None:
         grid = Geometry(SPACING_MM, source.geometry.origin)
         volume = Volume(np.rint(array).astype(np.int16), grid)
     write_volume(volume, path)
+
+
+def draw_stress(index: int) -> Volume:
+    """Return the CT of a phantom of 512 x 512 voxels; see `LENGTHS`."""
+    from flare_io.phantom import draw_phantom
+
+    return draw_phantom(seed=1, index=index, preset="stress").image
 
 
 def scan_description(path: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from flare_io.geometry import AxisOrder, Geometry
 from flare_io.volume import Volume
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
 RESULT = HERE.parent / "results" / "exactness.json"
 Size = tuple[int, int, int]
 PLAIN = {"background": 0, "liver": 1, "spleen": 2, "tumor": 3}
@@ -257,39 +258,52 @@ def old_architecture() -> dict[str, Any]:
 def compare(folder: Path, case: ExactnessCase) -> dict[str, Any]:
     """Predict with the imported model in both modes and count what differs."""
     import torch
+    from margins import margins, network_logits
 
+    from flare_infer.channels import read_channels
     from flare_infer.nnunet import import_nnunet
     from flare_infer.predictor import Predictor
+    from flare_io.policy import ReadPolicy
 
     torch.set_num_threads(1)
     expected = read_label_map(folder / "expected.nii.gz").array
     settings = json.loads((folder / "case.json").read_text())
     import_nnunet(folder / "model", folder / "imported")
-    predictor = Predictor.load(folder / "imported", device="cpu")
+    predictor = Predictor.load(folder / "imported", device="cpu", precision="float32")
     images = [folder / name for name in settings["images"]]
     exact = predictor.predict(images, mode="exact", tta=case.tta).array
     fast = predictor.predict(images, mode="fast", tta=case.tta).array
+    channels = read_channels(images, None, ReadPolicy())
+    logits, preparation = network_logits(predictor, channels, mirror=case.tta)
+    near = margins(logits, preparation, predictor.model.spec, fast != expected)
     return {
         "case": folder.name,
         "voxels": int(expected.size),
         "labels": np.unique(expected).tolist(),
         "differing": int((exact != expected).sum()),
         "fast_differing": int((fast != expected).sum()),
+        "fast_margin": float(near.max(initial=0.0)),
+        "logits_std": float(logits.std()),
     }
 
 
 def report(rows: list[dict[str, Any]]) -> None:
     """Print the table and keep it as JSON."""
-    sys.path.insert(0, str(HERE.parent))
     from machine import describe_machine
 
-    print("| case | voxels | labels | exact mode differs in | fast mode differs in |")
-    print("|---|---|---|---|---|")
+    print(
+        "| case | voxels | labels | exact mode differs in | fast mode differs in "
+        "| largest margin there | standard deviation of logits |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
         labels = ", ".join(map(str, row["labels"]))
         share = 100 * row["fast_differing"] / row["voxels"]
         verdict = "0 (equal)" if not row["differing"] else str(row["differing"])
-        print(f"| {row['case']} | {row['voxels']} | {labels} | {verdict} | {share:.3f} % |")
+        print(
+            f"| {row['case']} | {row['voxels']} | {labels} | {verdict} | {share:.3f} % "
+            f"| {row['fast_margin']:.4f} | {row['logits_std']:.2f} |"
+        )
     equal = sum(not row["differing"] for row in rows)
     print(f"\nequal in {equal} of {len(rows)} cases")
     machine = describe_machine("torch", "numpy", "flare-infer")
