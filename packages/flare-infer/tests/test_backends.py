@@ -73,6 +73,13 @@ def test_a_processor_without_bfloat16_is_named(model_folder, monkeypatch):
     assert caught.value.exit_code == 5
 
 
+def test_a_processor_without_int8_is_named(model_folder, monkeypatch):
+    monkeypatch.setattr(openvino_backend, "has_int8", lambda: False)
+    with pytest.raises(MissingError, match="VNNI or AMX; use float32") as caught:
+        openvino_backend.load(read_model(model_folder), precision="int8")
+    assert caught.value.exit_code == 5
+
+
 @pytest.mark.parametrize(
     ("value", "threads"), [("1", 1), ("2,1", 2), ("", None), ("0", None), ("many", None)]
 )

@@ -12,7 +12,10 @@ from flare_infer.cli import main
 from flare_infer.model import read_model
 from flare_infer.overlays import add_overlay
 from flare_infer.predictor import Predictor
+from flare_infer.processor import has_int8
 from flare_io.files import read_label_map, write_volume
+
+pytestmark = pytest.mark.skipif(not has_int8(), reason="needs a processor with int8")
 
 
 @pytest.fixture
@@ -107,6 +110,13 @@ def test_without_openvino_the_way_out_is_named(model_folder, ct, monkeypatch):
     monkeypatch.setattr("flare_infer.backends.choice._has_openvino", lambda: False)
     with pytest.raises(MissingError, match=r"pip install 'flare-infer\[openvino\]'"):
         calibrate(model_folder, [ct])
+
+
+def test_a_processor_without_int8_is_refused_before_anything_is_done(model_folder, ct, monkeypatch):
+    monkeypatch.setattr(openvino_backend, "has_int8", lambda: False)
+    with pytest.raises(MissingError, match="VNNI"):
+        calibrate(model_folder, [ct])
+    assert not (model_folder / "int8.json").exists()
 
 
 def run(*arguments):

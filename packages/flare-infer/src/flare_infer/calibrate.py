@@ -80,7 +80,7 @@ def calibrate(
     ValueError
         If there is no case.
     MissingError
-        If OpenVINO is not there.
+        If OpenVINO is not there, or the processor's int8.
 
     Notes
     -----
@@ -116,9 +116,10 @@ class _WatchedNets(WarmNets):
     def __init__(self, model: Model, choice: Choice) -> None:
         super().__init__(model, choice)
         try:
-            from flare_infer.backends.openvino import observe
+            from flare_infer.backends.openvino import observe, require_int8
         except ImportError as error:
             raise MissingError(f"OpenVINO cannot be loaded: {error}") from error
+        require_int8()
         self.observed = tuple(observe(layer) for layer, _ in model.layers)
 
     def by_layer(self, mode: Mode | None) -> tuple[tuple[Net, ...], ...]:

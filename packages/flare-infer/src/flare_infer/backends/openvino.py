@@ -16,10 +16,11 @@ from flare_infer.backends.openvino_import import openvino
 from flare_infer.calibration import read_calibration
 from flare_infer.errors import ModelError
 from flare_infer.model import Model
+from flare_infer.processor import has_int8
 from flare_infer.sliding import Net
 from flare_infer.weights_file import read_members
 
-__all__ = ["CORE", "ObservedNet", "load", "observe"]
+__all__ = ["CORE", "ObservedNet", "load", "observe", "require_int8"]
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ def load(model: Model, *, precision: Precision) -> tuple[Net, ...]:
     ModelError
         If the tensors do not fit the net, or there is no calibration of them.
     MissingError
-        If the processor has no bfloat16.
+        If the processor has no bfloat16, or no int8.
 
     Notes
     -----
@@ -58,6 +59,7 @@ def load(model: Model, *, precision: Precision) -> tuple[Net, ...]:
         )
     ranges: Sequence[Ranges | None] = [None] * model.members
     if precision == "int8":
+        require_int8()
         ranges = read_calibration(model).ranges
     narrow = precision != "float32" and capable
     graphs = _graphs(
@@ -67,6 +69,20 @@ def load(model: Model, *, precision: Precision) -> tuple[Net, ...]:
         ),
     )
     return tuple(_array_net(_compiled(graph, narrow=narrow)) for graph in graphs)
+
+
+def require_int8() -> None:
+    """Refuse a processor whose sums of int8 products overflow.
+
+    Raises
+    ------
+    MissingError
+        Naming what it must have.
+    """
+    if not has_int8():
+        raise MissingError(
+            "precision int8 needs a processor with AVX512-VNNI, AVX-VNNI or AMX; use float32"
+        )
 
 
 class ObservedNet:
