@@ -33,8 +33,8 @@ BENCH_PEERS = {
     "metrics.py": "peers-metrics",
     "metrics_cli.py": "peers-metrics",
 }
-# Minutes to an hour; run by name: nox -s bench -- benchmarks/fusion_claim.py
-BENCH_LONG = ("fusion_claim.py", "infer.py", "infer_fast.py", "recipes.py")
+# Minutes to an hour, or with a GPU alone; run by name: nox -s bench -- benchmarks/fusion_claim.py
+BENCH_LONG = ("fusion_claim.py", "infer.py", "infer_fast.py", "infer_gpu.py", "recipes.py")
 # Oversubscribed threads make small tests many times slower.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 

@@ -38,7 +38,9 @@ def test_torch_when_asked_for(installed):
 
 
 def test_a_gpu_is_torch(installed):
-    assert Choice(device="cuda:1").backend_for("fast") == "torch"
+    chosen = Choice(device="cuda:1")
+    assert chosen.backend_for("fast") == "torch"
+    assert chosen.to_dict("fast") == {"backend": "torch", "precision": "float16"}
 
 
 def test_openvino_when_asked_for(installed):

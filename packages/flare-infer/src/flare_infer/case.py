@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flare_infer.decide import decided_slabs
+from flare_infer.device.member import stays_on_device
 from flare_infer.fast import FastSettings
 from flare_infer.model import Model
-from flare_infer.search import searched_planes
+from flare_infer.search import find_region, searched_planes
 from flare_infer.sliding import Net, PlaneBlocks, logit_planes
 from flare_infer.spec import Mode, ModelSpec
 from flare_infer.stopwatch import Stopwatch
@@ -152,9 +153,8 @@ def _segment_layer(
         case = prepare_planes(channels, spec.preprocessing)
     preparation = case.preparation
     case = replace(case, blocks=watch.over("prepare", case.blocks))
-    planes = _planes(channels, case, layer, mode, settings)
+    slabs = _slabs(channels, case, layer, mode, settings)
     channels.clear()
-    slabs = decided_slabs(watch.over("network", planes), preparation, spec, mode=mode)
     with watch.step("restore"):
         whole = np.zeros(preparation.source_shape, dtype=spec.head.dtype)
     first = 0
@@ -166,6 +166,36 @@ def _segment_layer(
         if on_slab is not None:
             on_slab(place, whole[place])
     return Volume(whole, preparation.source_geometry)
+
+
+def _slabs(
+    channels: Sequence[Volume],
+    case: PreparedPlanes,
+    layer: Layer,
+    mode: Mode,
+    settings: CaseSettings,
+) -> Iterator[NDArray[Any]]:
+    """Return the labels of a prepared case, slab by slab."""
+    spec, watch, nets = layer.spec, settings.watch, layer.nets
+    if not stays_on_device(nets, spec, case.preparation, mode=mode):
+        planes = watch.over("network", _planes(channels, case, layer, mode, settings))
+        return decided_slabs(planes, case.preparation, spec, mode=mode)
+    # Here, as it loads torch.
+    from flare_infer.device.segment import DeviceSettings, device_slabs
+
+    with watch.step("search"):
+        region = find_region(
+            nets[0],
+            channels,
+            spec,
+            case.preparation,
+            settings=settings.fast,
+            on_window=settings.on_window,
+        )
+    how = DeviceSettings(
+        constant=settings.fast.constant, mirror=settings.mirror, on_window=settings.on_window
+    )
+    return device_slabs(nets, case, spec, region=region, settings=how, watch=watch)
 
 
 def _planes(

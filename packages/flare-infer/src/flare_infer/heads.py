@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Head", "exceeds_half"]
+__all__ = ["LARGEST_HALF_SIGMOID", "Head", "exceeds_half"]
 
 _LARGEST_BYTE = 255
-# The largest logit whose float32 sigmoid is 1/2.
-_LARGEST_HALF_SIGMOID = np.float32(1.5 * 2.0**-24)
+LARGEST_HALF_SIGMOID = np.float32(1.5 * 2.0**-24)
+"""The largest logit whose float32 sigmoid is 1/2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,4 +104,4 @@ def exceeds_half(values: NDArray[Any]) -> NDArray[np.bool_]:
     Up to this logit exp(-x) rounds to 1 or to the next number below, and 1 + exp(-x) to 2. So do
     torch's, which nnU-Net takes; the tests try every number around.
     """
-    return np.asarray(values.astype(np.float32, copy=False) > _LARGEST_HALF_SIGMOID)
+    return np.asarray(values.astype(np.float32, copy=False) > LARGEST_HALF_SIGMOID)

@@ -17,7 +17,7 @@ from flare_infer.window_sums import PLANES_KEPT
 from flare_infer.windows import Start, WindowPlan
 from flare_io.crop import Box, nonzero_box
 
-__all__ = ["Region", "region_planes"]
+__all__ = ["Region", "boxed_case", "region_planes"]
 
 Shape = tuple[int, int, int]
 
@@ -124,17 +124,7 @@ def region_planes(
         for _ in range(region.shape[0]):
             yield empty
         return
-
-    before = [(n - m) // 2 for n, m in zip(windows.padded_shape(box.shape), box.shape, strict=True)]
-
-    def wanted(start: Start) -> bool:
-        # From the padded box to the case; what is padded meets nothing.
-        corner = [k - p + o for k, p, o in zip(start, before, box.start, strict=True)]
-        far = [k + n for k, n in zip(corner, windows.patch, strict=True)]
-        far = [min(k, n) for k, n in zip(far, region.shape, strict=True)]
-        return region.meets(Box(_three(max(0, k) for k in corner), _three(far)))
-
-    case = PlaneBlocks(box.shape, _cut(blocks, box), wanted)
+    case = boxed_case(blocks, windows, region=region, box=box)
     planes = logit_planes(nets, case, windows, mode="fast", head=head, **settings)
     whole = box.shape[1:] == region.shape[1:]
     # One more than must stay valid, as the newest is being filled.
@@ -148,6 +138,30 @@ def region_planes(
             canvas = next(canvases)
             canvas[:, *box.slices[1:]] = next(planes)
             yield canvas
+
+
+def boxed_case(
+    blocks: Iterable[NDArray[np.float32]], windows: WindowPlan, *, region: Region, box: Box
+) -> PlaneBlocks:
+    """Return the part of a case in a box over which windows are laid.
+
+    Parameters
+    ----------
+    blocks, windows, region
+        As for `region_planes`.
+    box : Box
+        `Region.window_box`.
+    """
+    before = [(n - m) // 2 for n, m in zip(windows.padded_shape(box.shape), box.shape, strict=True)]
+
+    def wanted(start: Start) -> bool:
+        # From the padded box to the case; what is padded meets nothing.
+        corner = [k - p + o for k, p, o in zip(start, before, box.start, strict=True)]
+        far = [k + n for k, n in zip(corner, windows.patch, strict=True)]
+        far = [min(k, n) for k, n in zip(far, region.shape, strict=True)]
+        return region.meets(Box(_three(max(0, k) for k in corner), _three(far)))
+
+    return PlaneBlocks(box.shape, _cut(blocks, box), wanted)
 
 
 def _cut(blocks: Iterable[NDArray[np.float32]], box: Box) -> Iterator[NDArray[np.float32]]:

@@ -40,7 +40,7 @@ class Choice:
         ``"cpu"`` or a CUDA device.
     backend : {"auto", "torch", "openvino"}
     precision : {"auto", "float32", "bfloat16", "int8"}
-        Of OpenVINO's arithmetic. ``auto``: bfloat16 where the processor has it.
+        Of arithmetic on the CPU. ``auto``: bfloat16 where OpenVINO runs and the processor has it.
     """
 
     device: str
@@ -75,8 +75,9 @@ class Choice:
         return "bfloat16" if has_bfloat16() else "float32"
 
     def to_dict(self, mode: Mode) -> dict[str, str]:
-        """Return what labels depend on, for a report."""
-        return {"backend": self.backend_for(mode), "precision": self.precision_for(mode)}
+        """Return what labels depend on, for a report; on a GPU both modes run in float16."""
+        precision = self.precision_for(mode) if self.device == "cpu" else "float16"
+        return {"backend": self.backend_for(mode), "precision": precision}
 
 
 def choose(

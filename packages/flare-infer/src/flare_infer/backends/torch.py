@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from flare_infer.backends.choice import MissingError
+from flare_infer.device.storage import device_member
 from flare_infer.errors import ModelError
 from flare_infer.model import Model
 from flare_infer.sliding import Net
@@ -46,7 +47,8 @@ def load(model: Model, *, device: str, mode: Mode) -> tuple[Net, ...]:
     device : str
         ``"cpu"`` or a CUDA device.
     mode : {"exact", "fast"}
-        Fast on the CPU keeps channels innermost, which rounds otherwise.
+        Fast on the CPU keeps channels innermost, which rounds otherwise. Fast on a GPU leaves the
+        weights on the host until the first window, see `flare_infer.device`.
 
     Raises
     ------
@@ -54,7 +56,7 @@ def load(model: Model, *, device: str, mode: Mode) -> tuple[Net, ...]:
         If the tensors do not fit the net.
     """
     place = torch.device(device)
-    nets = []
+    nets: list[Net] = []
     for number, tensors in enumerate(read_members(model.weights_file, model.members)):
         net = build_net(model.spec.net, initialization="none", device="meta")
         try:
@@ -63,8 +65,12 @@ def load(model: Model, *, device: str, mode: Mode) -> tuple[Net, ...]:
             raise ModelError(
                 model.weights_file, f"tensors of member {number} do not fit the net: {error}"
             ) from error
-        net = net.eval().requires_grad_(False).to(place)
-        if mode == "fast" and place.type == "cpu":
+        net = net.eval().requires_grad_(False)
+        if mode == "fast" and place.type == "cuda":
+            nets.append(device_member(net, place))
+            continue
+        net = net.to(place)
+        if mode == "fast":
             net = use_channels_last(net)
         nets.append(_array_net(net, place))
     return tuple(nets)
