@@ -32,7 +32,10 @@ PEER_COMMAND = (
 WAYS = {
     "help": (("--help",), 0.3),
     "info": (("info", "-m", "model"), 0.3),
-    "run, fast, OpenVINO": (("--mode", "fast", "--backend", "openvino"), 1.0),
+    "run, fast, OpenVINO": (
+        ("--mode", "fast", "--backend", "openvino", "--precision", "float32"),
+        1.0,
+    ),
     "run, fast, OpenVINO, bfloat16": (("--mode", "fast", "--precision", "bfloat16"), 1.0),
     "run, fast, torch": (("--mode", "fast", "--backend", "torch"), None),
     "run, exact": (("--mode", "exact"), None),

@@ -35,6 +35,7 @@ WAYS = {
     "fast: torch, channels innermost": ("fast", "torch", "float32"),
     "fast: OpenVINO": ("fast", "openvino", "float32"),
     "fast: OpenVINO, bfloat16": ("fast", "openvino", "bfloat16"),
+    "fast: OpenVINO, int8": ("fast", "openvino", "int8"),
 }
 
 
@@ -43,6 +44,10 @@ def run_way(folder: Path, name: str, repeats: int) -> None:
     from flare_infer.predictor import Predictor
 
     mode, backend, precision = WAYS[name]
+    if precision == "int8":
+        from flare_infer.calibrate import calibrate
+
+        calibrate(folder / "model", [folder / "scan.nii.gz"])
     predictor = Predictor.load(
         folder / "model", device="cpu", backend=backend, precision=precision, mode=mode
     )
