@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from flare_infer.backends.choice import Choice
 from flare_infer.fast import FastSettings
 from flare_infer.model import Model
 from flare_infer.predictor import Predictor
@@ -31,7 +32,7 @@ class VoxelNet:
 def predictor_of(spec, net, fast=None):
     """A predictor of the fixture's spec with a net of our own."""
     model = Model(folder=None, spec=spec, members=1, parameters=1, macs=1, weights_sha256="")
-    nets = SimpleNamespace(by_layer=lambda mode: ((net,),))
+    nets = SimpleNamespace(choice=Choice(device="cpu"), by_layer=lambda mode: ((net,),))
     return Predictor(model, nets, fast=fast or FastSettings())
 
 

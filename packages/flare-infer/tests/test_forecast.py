@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 
 from flare_infer import forecast
+from flare_infer.backends.choice import Choice
 from flare_infer.fast import FastSettings
-from flare_infer.forecast import admit_case, forecast_case, with_seconds
+from flare_infer.forecast import HowRun, admit_case, forecast_case, with_seconds
 from flare_infer.model import Model, Overlay
 from flare_io.geometry import Geometry
 from flare_io.volume import Volume
 
 from .fast_scans import SPACING_MM, VoxelNet
 
+TORCH = Choice(device="cpu", backend="torch")
+OPENVINO = Choice(device="cpu", backend="openvino", precision="float32")
 FIELDS = {"folder": None, "members": 1, "parameters": 1000, "weights_sha256": ""}
 
 
@@ -24,9 +27,8 @@ def model(spec):
 
 
 def plan_of(model, mode, fast, **options):
-    return forecast_case(
-        model, (24, 16, 16), spacing_mm=SPACING_MM, mode=mode, fast=fast, **options
-    )
+    how = HowRun(choice=TORCH, mode=mode, fast=fast)
+    return forecast_case(model, (24, 16, 16), spacing_mm=SPACING_MM, how=how, **options)
 
 
 @pytest.mark.parametrize(("mode", "windows"), [("exact", 5), ("fast", 3), (None, 3)])
@@ -40,10 +42,12 @@ def test_every_layer_is_planned_as_it_is_run(model, mode, windows):
 
 
 def test_a_draft_holds_labels_on_two_grids(model):
-    big = {"spacing_mm": SPACING_MM, "mode": "fast"}
+    hows = [
+        HowRun(choice=TORCH, fast=FastSettings(draft=draft), mode="fast") for draft in (False, True)
+    ]
     peaks = [
-        forecast_case(model, (128, 256, 256), fast=FastSettings(draft=draft), **big).peak_mib
-        for draft in (False, True)
+        forecast_case(model, (128, 256, 256), spacing_mm=SPACING_MM, how=how).peak_mib
+        for how in hows
     ]
     # 128 x 256 x 256 labels of one byte are 8 MiB, held twice.
     assert peaks[1] - peaks[0] == 16
@@ -66,17 +70,27 @@ def volume(array):
     return Volume(array, Geometry(SPACING_MM))
 
 
-def test_a_case_is_admitted_by_its_voxels_and_its_budget(model):
-    how = {"mode": "exact", "fast": FastSettings()}
-    hu = np.zeros((24, 16, 16), np.int16)
-    assert admit_case(model, [volume(hu)], **how) is False
-    needed = plan_of(model, "exact", FastSettings()).peak_mib
-    assert admit_case(model, [volume(hu)], budget_mib=needed, **how) is False
+@pytest.mark.parametrize(
+    ("choice", "mode"), [(TORCH, "exact"), (TORCH, "fast"), (OPENVINO, "fast")]
+)
+def test_a_case_is_admitted_by_its_budget(model, choice, mode):
+    how = HowRun(choice=choice, fast=FastSettings(), mode=mode)
+    hu = volume(np.zeros((24, 16, 16), np.int16))
+    assert admit_case(model, [hu], how=how) is False
+    plan = forecast_case(model, (24, 16, 16), spacing_mm=SPACING_MM, how=how)
+    needed = plan.peak_mib
+    assert plan.parts_mib["runtime"] == (230 if choice is TORCH else 110)
+    assert admit_case(model, [hu], how=how, budget_mib=needed) is False
     with pytest.raises(MemoryError, match=f"memory_mib is 9, this case needs about {needed} MiB"):
-        admit_case(model, [volume(hu)], budget_mib=9, **how)
+        admit_case(model, [hu], how=how, budget_mib=9)
+
+
+def test_a_case_is_admitted_by_its_voxels(model):
+    how = HowRun(choice=TORCH, fast=FastSettings(), mode="exact")
+    hu = np.zeros((24, 16, 16), np.int16)
     nan = hu.astype(np.float32)
     nan[1, 2, 3:5] = np.nan
     with pytest.raises(ValueError, match="channel 1 holds 2 voxels that are not finite"):
-        admit_case(model, [volume(hu), volume(nan)], **how)
+        admit_case(model, [volume(hu), volume(nan)], how=how)
     with pytest.raises(ValueError, match="must hold numbers, got bool"):
-        admit_case(model, [volume(hu > 0)], **how)
+        admit_case(model, [volume(hu > 0)], how=how)

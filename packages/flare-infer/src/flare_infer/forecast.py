@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from flare_infer.backends.choice import Choice
 from flare_infer.fast import FastSettings
 from flare_infer.memory import CasePlan, plan_case, require_memory, volume_grid
 from flare_infer.model import Model
@@ -16,10 +17,32 @@ from flare_infer.sliding import Net
 from flare_infer.spec import Mode
 from flare_io.volume import Volume
 
-__all__ = ["admit_case", "forecast_case", "with_seconds"]
+__all__ = ["HowRun", "admit_case", "forecast_case", "with_seconds"]
 
 # Preparing and deciding, on one core.
 _SECONDS_PER_VOXEL = 4e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class HowRun:
+    """How a case is predicted, as far as its cost goes.
+
+    Parameters
+    ----------
+    choice : Choice
+        Where the networks run.
+    fast : FastSettings
+        Shortcuts of fast mode, which change windows and what is held.
+    mode : {"fast", "exact"}, optional
+        Each layer's default otherwise.
+    tta : bool
+        Average over mirror images.
+    """
+
+    choice: Choice
+    fast: FastSettings
+    mode: Mode | None = None
+    tta: bool = False
 
 
 def forecast_case(
@@ -27,9 +50,7 @@ def forecast_case(
     shape: Sequence[int],
     *,
     spacing_mm: Sequence[float],
-    mode: Mode | None,
-    fast: FastSettings,
-    tta: bool = False,
+    how: HowRun,
     voxel_bytes: int = 2,
     budget_mib: int | None = None,
 ) -> CasePlan:
@@ -37,10 +58,9 @@ def forecast_case(
 
     Parameters
     ----------
-    model, shape, spacing_mm, mode, tta, voxel_bytes, budget_mib
+    model, shape, spacing_mm, voxel_bytes, budget_mib
         As for `flare_infer.memory.plan_case`.
-    fast : FastSettings
-        Shortcuts of fast mode, which change windows and what is held.
+    how : HowRun
 
     Returns
     -------
@@ -48,11 +68,12 @@ def forecast_case(
         Without seconds.
     """
     return plan_case(
-        _as_run(model, mode, fast),
+        _as_run(model, how),
         shape,
         spacing_mm=spacing_mm,
-        mode=mode,
-        tta=tta,
+        choice=how.choice,
+        mode=how.mode,
+        tta=how.tta,
         voxel_bytes=voxel_bytes,
         budget_mib=budget_mib,
     )
@@ -92,8 +113,7 @@ def admit_case(
     model: Model,
     channels: Sequence[Volume],
     *,
-    mode: Mode | None,
-    fast: FastSettings,
+    how: HowRun,
     budget_mib: int | None = None,
 ) -> bool:
     """Refuse a case that cannot be predicted, or that does not fit a budget.
@@ -103,7 +123,7 @@ def admit_case(
     model : Model
     channels : sequence of Volume
         The case, at least one.
-    mode, fast, budget_mib
+    how, budget_mib
         As for `forecast_case`; without a budget memory is not looked at.
 
     Returns
@@ -127,8 +147,7 @@ def admit_case(
         model,
         shape,
         spacing_mm=spacing_mm,
-        mode=mode,
-        fast=fast,
+        how=how,
         voxel_bytes=sum(channel.array.itemsize for channel in channels),
         budget_mib=budget_mib,
     )
@@ -148,8 +167,8 @@ def _check_voxels(number: int, channel: Volume) -> None:
         )
 
 
-def _as_run(model: Model, mode: Mode | None, fast: FastSettings) -> Model:
+def _as_run(model: Model, how: HowRun) -> Model:
     """Return a model whose layers are described as they are run."""
-    overlays = (replace(each, model=_as_run(each.model, mode, fast)) for each in model.overlays)
-    spec = fast.in_mode(model.spec, mode or model.spec.default_mode)
+    overlays = (replace(each, model=_as_run(each.model, how)) for each in model.overlays)
+    spec = how.fast.in_mode(model.spec, how.mode or model.spec.default_mode)
     return replace(model, spec=spec, overlays=tuple(overlays))

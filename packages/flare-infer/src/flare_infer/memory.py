@@ -1,7 +1,8 @@
 """How much host memory one case will take, and how long, said before the run.
 
-The engine holds the volume, its labels, and rings of planes; nothing else grows with a scan. What a
-network holds for a moment is counted from its description, without loading torch.
+The engine holds the volume, its labels, and rings of planes; nothing else grows with a scan. What
+networks and their library hold is counted from descriptions, without loading them. A case is taken
+to be full: where the body or something else leaves room for shortcuts, less is held.
 """
 
 from __future__ import annotations
@@ -9,29 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from flare_infer.backends.choice import Choice
 from flare_infer.model import Mode, Model
+from flare_infer.network_memory import Library, library_of, network_memory
+from flare_infer.preparing_memory import preparing_memory
 from flare_infer.spec import ModelSpec
 from flare_infer.window_sums import PLANES_KEPT
 from flare_infer.windows import Shape
 from flare_io.preprocessing import Preprocessing
-from flare_io.resample import separate_axis, target_shape
+from flare_io.resample import target_shape
 from flare_io.volume import Volume, to_canonical
-from flare_nets.config import NetConfig
 
-__all__ = ["CasePlan", "network_mib", "plan_case", "require_memory", "volume_grid"]
+__all__ = ["CasePlan", "plan_case", "require_memory", "volume_grid"]
+
+T = TypeVar("T")
 
 _MIB = 2**20
-# Interpreter, NumPy, torch: a process that has loaded a tiny model.
-_RUNTIME_MIB = 235
-# oneDNN's code and scratch, and its copies of activations in its own order of channels, in channels
-# of full size: fitted to nets of 16 to 32 features and windows of 0.1 to 0.8 million voxels.
-_LIBRARY_MIB = 30
-_LIBRARY_CHANNELS = 45
-_NARROWEST = 16
-# Rows of one product in resampling, and how far a cubic spline reaches on both sides.
-_ROWS = 32
-_SPLINE_PLANES = 60
 # Planes of all channels that deciding holds: logits, their order as integers, winners, corners.
 _DECIDING_PLANES = 12
 
@@ -69,6 +65,7 @@ def plan_case(
     shape: Sequence[int],
     *,
     spacing_mm: Sequence[float],
+    choice: Choice,
     mode: Mode | None = None,
     tta: bool = False,
     voxel_bytes: int = 2,
@@ -85,6 +82,8 @@ def plan_case(
     spacing_mm : (3,) float
         Of the volume. Axes are taken as they come: a canonical model turns a volume that lies
         otherwise, see `volume_grid`.
+    choice : Choice
+        Where the networks run.
     mode : {"exact", "fast"}, optional
         The model's default otherwise.
     tta : bool
@@ -99,10 +98,10 @@ def plan_case(
     CasePlan
         It may exceed the budget: then none is smaller.
     """
-    case = _Case(tuple(shape), tuple(spacing_mm), mode, voxel_bytes)
-    plan = _planned(model, case, tta, compact=False)
+    case = _Case(tuple(shape), tuple(spacing_mm), voxel_bytes, mode, tta, choice)
+    plan = _planned(model, case, compact=False)
     if budget_mib is not None and plan.peak_mib > budget_mib:
-        thrifty = _planned(model, case, tta, compact=True)
+        thrifty = _planned(model, case, compact=True)
         plan = thrifty if thrifty.peak_mib < plan.peak_mib else plan
     return plan
 
@@ -115,23 +114,6 @@ def volume_grid(
         volume, _ = to_canonical(volume)
     z, y, x = volume.shape
     return (z, y, x), volume.geometry.spacing_mm
-
-
-def network_mib(net: NetConfig, patch: Sequence[int]) -> float:
-    """Return what a network holds in the middle of one window, library included.
-
-    At each level of the decoder live the skips of the levels above, what comes from below, its
-    concatenation with the skip, and the next result: four times the level's features.
-    """
-    features = [max(count, _NARROWEST) for count in net.features]
-    voxels = [float(math.prod(patch))]
-    for stride in net.strides[1:]:
-        voxels.append(voxels[-1] / math.prod(stride))
-    sizes = [count * n for count, n in zip(features, voxels, strict=True)]
-    most = max(4 * size + sum(sizes[:level]) for level, size in enumerate(sizes))
-    most = max(most, sizes[0] + net.out_channels * voxels[0])
-    extra = (net.in_channels + _LIBRARY_CHANNELS) * voxels[0]
-    return _LIBRARY_MIB + 4 * (most + extra) / _MIB
 
 
 def require_memory(needed_mib: int, budget_mib: int | None) -> None:
@@ -155,17 +137,31 @@ class _Case:
 
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
-    mode: Mode | None
     voxel_bytes: int
+    mode: Mode | None
+    tta: bool
+    choice: Choice
+
+    def mode_of(self, layer: Model) -> Mode:
+        return self.mode or layer.spec.default_mode
+
+    def library_of(self, layer: Model) -> Library:
+        return library_of(self.choice, self.mode_of(layer))
 
 
-def _planned(model: Model, case: _Case, tta: bool, *, compact: bool) -> CasePlan:
+def _planned(model: Model, case: _Case, *, compact: bool) -> CasePlan:
     layers = [layer for layer, _ in model.layers]
-    parts = max(
+    loaded = [_loaded_mib(layer, case.library_of(layer)) for layer in layers]
+    every = {
+        "runtime": max(case.library_of(layer).runtime_mib for layer in layers),
+        "weights": sum(weights for weights, _ in loaded),
+        "networks": sum(held for _, held in loaded),
+    }
+    parts = every | max(
         (_layer_mib(layer, case, compact=compact) for layer in layers),
         key=lambda each: sum(each.values()),
     )
-    counts = [_windows(layer, case.shape, case.spacing_mm, tta) for layer in layers]
+    counts = [_windows(layer, case) for layer in layers]
     # Each further layer's labels are painted over a copy of those below.
     labels = 2 * math.prod(case.shape) if len(layers) > 1 else 0
     return CasePlan(
@@ -178,35 +174,43 @@ def _planned(model: Model, case: _Case, tta: bool, *, compact: bool) -> CasePlan
     )
 
 
-def _turned(spec: ModelSpec, values: Sequence[float]) -> list[float]:
+def _turned(spec: ModelSpec, values: Sequence[T]) -> list[T]:
     return [values[k] for k in spec.preprocessing.transpose]
 
 
 def _grid(spec: ModelSpec, shape: Sequence[int], spacing_mm: Sequence[float]) -> Shape:
     spacing = _turned(spec, spacing_mm)
-    turned = [int(n) for n in _turned(spec, shape)]
-    return target_shape(turned, spacing, spec.preprocessing.spacing_mm or spacing)
+    return target_shape(_turned(spec, shape), spacing, spec.preprocessing.spacing_mm or spacing)
 
 
-def _windows(layer: Model, shape: Sequence[int], spacing_mm: Sequence[float], tta: bool) -> int:
+def _windows(layer: Model, case: _Case) -> int:
     windows = layer.spec.windows
-    count = len(windows.starts(windows.padded_shape(_grid(layer.spec, shape, spacing_mm))))
-    images = 2 ** len(windows.mirror_axes) if tta else 1
+    grid = _grid(layer.spec, case.shape, case.spacing_mm)
+    count = len(windows.starts(windows.padded_shape(grid)))
+    images = 2 ** len(windows.mirror_axes) if case.tta else 1
     return int(count * layer.members * images)
 
 
+def _loaded_mib(layer: Model, library: Library) -> tuple[float, float]:
+    """Return what weights of a layer take, and what its networks hold between windows."""
+    weights = 4 * library.weight_copies * layer.parameters * layer.members / _MIB
+    memory = network_memory(layer.spec.net, layer.spec.windows.patch, library)
+    return weights, memory.held_mib * layer.members
+
+
 def _layer_mib(layer: Model, case: _Case, *, compact: bool) -> dict[str, float]:
-    spec, shape, spacing_mm = layer.spec, case.shape, case.spacing_mm
-    exact = (case.mode or spec.default_mode) == "exact"
+    spec, exact = layer.spec, case.mode_of(layer) == "exact"
     net, patch = spec.net, spec.windows.patch
-    grid = _grid(spec, shape, spacing_mm)
+    grid = _grid(spec, case.shape, case.spacing_mm)
     _, height, width = spec.windows.padded_shape(grid)
     plane = height * width
     summed = int(exact or spec.windows.layout != "grid")
     ring = (patch[0] + PLANES_KEPT) * (net.out_channels + summed) * layer.members
-    voxels = math.prod(shape)
+    voxels = math.prod(case.shape)
     label_bytes = spec.head.dtype.itemsize
-    kept, passing = _preparing_bytes(spec, shape, spacing_mm, grid)
+    preparing = preparing_memory(
+        spec.preprocessing, _turned(spec, case.shape), _turned(spec, case.spacing_mm), grid
+    )
     deciding = _DECIDING_PLANES * 4 * net.out_channels * grid[1] * grid[2]
     whole = 0
     if spec.order != "resample-decide" or spec.components is not None:
@@ -214,37 +218,17 @@ def _layer_mib(layer: Model, case: _Case, *, compact: bool) -> dict[str, float]:
         whole = 2 * label_bytes * voxels
     if spec.preprocessing.logits_order == 3:
         whole += 8 * net.out_channels * math.prod(grid)
-    window = 4 * (2 * net.in_channels + net.out_channels) * math.prod(patch)
-    network = network_mib(net, patch) * _MIB
+    logits = 4 * net.out_channels * math.prod(patch)
+    window = 4 * 2 * net.in_channels * math.prod(patch) + logits
+    network = network_memory(net, patch, case.library_of(layer)).passing_mib * _MIB
+    # The sum over the mirror images that came before.
+    network += logits if case.tta else 0
     parts = {
-        "runtime": _RUNTIME_MIB * _MIB,
-        "weights": 4 * layer.parameters * layer.members,
         "volume": case.voxel_bytes * voxels,
         "labels": label_bytes * voxels + whole,
-        "prepared planes": kept + 4 * net.in_channels * patch[0] * plane,
+        "prepared planes": preparing.held_bytes + 4 * net.in_channels * patch[0] * plane,
         "sums": (2 if exact and compact else 4) * ring * plane,
-        "network": max(network, window + deciding, passing),
-        "deciding": deciding,
+        # One after the other: a window, its sum, deciding, the next planes.
+        "at work": max(network, window, deciding, preparing.passing_bytes),
     }
     return {name: size / _MIB for name, size in parts.items()}
-
-
-def _preparing_bytes(
-    spec: ModelSpec, shape: Sequence[int], spacing_mm: Sequence[float], grid: Shape
-) -> tuple[float, float]:
-    """Return what preparing holds between planes, and for a moment, in bytes."""
-    preprocessing, channels = spec.preprocessing, spec.net.in_channels
-    turned, spacing = _turned(spec, shape), _turned(spec, spacing_mm)
-    wanted = preprocessing.spacing_mm or spacing
-    coarse = separate_axis(spacing, wanted, threshold=preprocessing.anisotropy_threshold)
-    voxelwise = all(each.scheme in ("ct", "rgb", "none") for each in preprocessing.intensities)
-    resampled = list(grid) != [int(n) for n in turned]
-    if not voxelwise or (resampled and coarse not in (None, 0)):
-        return 4 * channels * math.prod(grid), 4 * math.prod(turned)
-    if not resampled:
-        return 0, 0
-    reach = _SPLINE_PLANES if preprocessing.image_order == 3 and coarse is None else 2
-    held = min(turned[0], _ROWS * turned[0] / grid[0] + reach)
-    kept = 8 * channels * min(grid[1] * grid[2], turned[1] * turned[2]) * held
-    block = 8 * channels * grid[1] * grid[2] * _ROWS
-    return kept + block, kept + block

@@ -14,7 +14,7 @@ from flare_infer.backends.warm import WarmNets
 from flare_infer.case import CaseSettings, OnSlab, layers_of, segment_case
 from flare_infer.channels import Image, read_channels
 from flare_infer.fast import FastSettings
-from flare_infer.forecast import admit_case, forecast_case, with_seconds
+from flare_infer.forecast import HowRun, admit_case, forecast_case, with_seconds
 from flare_infer.memory import CasePlan
 from flare_infer.model import Model, read_model
 from flare_infer.outcomes import Outcome, iterate_outcomes
@@ -152,9 +152,8 @@ class Predictor:
         watch = Stopwatch(timings if timings is not None else {})
         with watch.step("read"):
             channels = read_channels(image, geometry, policy or ReadPolicy())
-        compact = admit_case(
-            self.model, channels, mode=mode, fast=self.fast, budget_mib=self.memory_mib
-        )
+        how = HowRun(choice=self.nets.choice, fast=self.fast, mode=mode, tta=tta)
+        compact = admit_case(self.model, channels, how=how, budget_mib=self.memory_mib)
         notes = tuple(note for channel in channels for note in channel.notes)
         settings = CaseSettings(
             watch=watch,
@@ -204,9 +203,7 @@ class Predictor:
             self.model,
             shape,
             spacing_mm=spacing_mm,
-            mode=mode,
-            fast=self.fast,
-            tta=tta,
+            how=HowRun(choice=self.nets.choice, fast=self.fast, mode=mode, tta=tta),
             voxel_bytes=voxel_bytes,
             budget_mib=self.memory_mib,
         )
