@@ -348,7 +348,8 @@ def table(view: str, rows: dict[str, Any]) -> list[str]:
         changes = {name: change(rows, way, name) for name in plain["classes"]}
         dsc, nsd = np.mean([changes[name] for name in organs], axis=0)
         least = min(organs, key=lambda name: changes[name][0])
-        alike = np.mean([row["classes"][name]["dsc_to_exact"] or 0.0 for name in organs])
+        shown = (row["classes"][name]["dsc_to_exact"] for name in organs)
+        alike = np.mean([each for each in shown if each is not None])
         found = row["recall"].get("tumor")
         lines.append(
             f"{plain['windows'] / row['windows']:5.2f} x fewer windows  {way:22} organs {dsc:+.2f} "
