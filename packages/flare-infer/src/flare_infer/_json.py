@@ -18,7 +18,7 @@ def read_object(path: Path, *, remedy: str) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(path, f"cannot be read: {error.strerror}", remedy=remedy) from error
     except ValueError as error:
-        raise ModelError(path, f"is not JSON: {error}") from error
+        raise ModelError(path, f"is not JSON: {error}", remedy=remedy) from error
     if not isinstance(content, dict):
         raise ModelError(path, "must hold a JSON object", found=type(content).__name__)
     return content
