@@ -81,5 +81,5 @@ def test_a_damaged_one_is_refused(model, calibration, change):
 def test_half_a_file_is_refused(model, calibration):
     path = write_calibration(model, calibration)
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(ModelError, match="is not JSON.*flare-infer calibrate"):
+    with pytest.raises(ModelError, match=r"is not JSON.*flare-infer calibrate"):
         read_calibration(model)
