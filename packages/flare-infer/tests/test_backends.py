@@ -1,9 +1,11 @@
 import builtins
 import logging
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,9 @@ from flare_infer.predictor import Predictor
 from flare_io.files import write_volume
 
 from .conftest import random_weights
+
+
+LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 @pytest.fixture
@@ -41,6 +46,33 @@ def test_both_backends_give_the_same_logits(model_folder, windows):
         scale = np.abs(expected).max()
         for net in (fast, other):
             np.testing.assert_allclose(net(window), expected, rtol=0, atol=1e-4 * scale)
+
+
+_TOUCH = """
+import os, resource, sys
+import flare_infer.backends.torch
+import torch
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.empty(64 << 20, dtype=torch.uint8).fill_(1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(
+    not LARGE_PAGES.exists() or "[never]" in LARGE_PAGES.read_text(), reason="no large pages"
+)
+def test_large_arrays_of_torch_lie_in_large_pages_unless_the_program_says_no():
+    faults = {}
+    for asked in ("0", None):
+        rest = {key: value for key, value in os.environ.items() if key != "THP_MEM_ALLOC_ENABLE"}
+        environment = rest | ({} if asked is None else {"THP_MEM_ALLOC_ENABLE": asked})
+        done = subprocess.run(
+            [sys.executable, "-c", _TOUCH], env=environment, check=True, capture_output=True
+        )
+        faults[asked] = int(done.stdout)
+    # 64 MiB are 16384 pages of 4 KiB, 32 of 2 MiB.
+    assert faults["0"] > 16000
+    assert faults[None] < 8000
 
 
 def test_logits_are_new_arrays_and_windows_stay(model_folder, windows):

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from flare_infer.certainty import Lead
-from flare_infer.mixed_cells import CellBlock, cell_blocks, corner_values, interpolated, split
+from flare_infer.mixed_cells import (
+    CellBlock,
+    cell_blocks,
+    corner_values,
+    interpolated,
+    picked,
+    split,
+)
 from flare_io.resample import axis_operator
 
 # 2 -> 4 voxels along each axis: positions 0 (clipped), 0.25, 0.75, 1 (clipped).
@@ -38,6 +45,15 @@ def test_corners_come_in_the_order_of_the_axes():
     assert found.shape == (8, 3, 1)
     expected = [planes[z, :, y, x] for z in (0, 1) for y in (0, 1) for x in (1, 2)]
     assert np.array_equal(found[..., 0], np.stack(expected))
+
+
+def test_picked_values_are_those_that_indexing_gives():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(8, 5, 7)).astype(np.float16)
+    cells, contenders = rng.permutation(7)[:4], rng.integers(0, 5, (2, 4))
+    expected = values[:, contenders, cells]
+    assert np.array_equal(picked(values, contenders, cells), expected)
+    assert picked(values, contenders[:, :0], cells[:0]).shape == (8, 2, 0)
 
 
 def test_contenders_that_are_led_everywhere_are_out():

@@ -14,11 +14,19 @@ from numpy.typing import NDArray
 from flare_infer.certainty import Lead, steps_of
 from flare_io.resample import AxisOperator
 
-__all__ = ["CellBlock", "Operators", "cell_blocks", "corner_values", "interpolated", "split"]
+__all__ = [
+    "CellBlock",
+    "Operators",
+    "cell_blocks",
+    "corner_values",
+    "interpolated",
+    "picked",
+    "split",
+]
 
 Operators = tuple[AxisOperator, AxisOperator, AxisOperator]
 # Larger blocks leave the processor's cache, smaller ones are mostly calls.
-_CELLS_AT_ONCE = 4096
+_CELLS_AT_ONCE = 8192
 # Nearly all mixed cells lie between two classes.
 _FEW = (2, 4)
 
@@ -128,7 +136,7 @@ def split(values: NDArray[Any], lead: Lead) -> Iterator[tuple[NDArray[np.intp], 
     steps = steps_of(values)
     contenders = steps.shape[1]
     # Any contender may be the measure; the winner at the first corner leads most others.
-    measure = np.take_along_axis(steps, steps[:1].argmax(axis=1)[:, None], axis=1)
+    measure = picked(steps, steps[0].argmax(axis=0)[None], np.arange(steps.shape[2]))
     behind = steps <= measure - steps.dtype.type(lead.steps)
     if lead.above >= 0:
         behind &= np.maximum(np.abs(steps), np.abs(measure)) > lead.above
@@ -140,6 +148,31 @@ def split(values: NDArray[Any], lead: Lead) -> Iterator[tuple[NDArray[np.intp], 
         lowest = few
         if len(cells):
             yield cells, _first_alive(alive[:, cells], few)
+
+
+def picked(
+    values: NDArray[Any], contenders: NDArray[np.intp], cells: NDArray[np.intp]
+) -> NDArray[Any]:
+    """Return the values (corners, k, n) of some contenders at some cells.
+
+    Parameters
+    ----------
+    values : (corners, contenders, cells) array
+    contenders : (k, n) int array
+        Of each cell that is chosen.
+    cells : (n,) int array
+        Those that are chosen.
+
+    Examples
+    --------
+    >>> values = np.arange(6).reshape(1, 2, 3)
+    >>> picked(values, np.array([[1, 0]]), np.array([0, 2])).tolist()
+    [[[3, 2]]]
+    """
+    # Several times as fast as indexing by arrays along two axes.
+    flat = values.reshape(len(values), -1)
+    taken: NDArray[Any] = flat.take(contenders * values.shape[2] + cells, axis=1)
+    return taken
 
 
 def interpolated(

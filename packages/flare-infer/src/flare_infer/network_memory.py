@@ -59,7 +59,7 @@ class NetworkMemory:
 # with AVX-512, two threads. At the first convolution behind a concatenation live its input (twice
 # the features), its output and the normalized output. In the default order of channels oneDNN
 # copies input and output to its own order, in blocks of 16; with channels innermost it copies for
-# narrow nets only.
+# narrow nets only. Arrays begin at large pages.
 _TORCH_EXACT = Library(
     runtime_mib=230,
     weight_copies=1,
@@ -67,7 +67,7 @@ _TORCH_EXACT = Library(
     keeps=False,
     at_once=6,
     narrowest=16,
-    own_mib=25,
+    own_mib=70,
 )
 _TORCH_FAST = Library(
     runtime_mib=230,

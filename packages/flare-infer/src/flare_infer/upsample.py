@@ -31,6 +31,7 @@ from flare_infer.mixed_cells import (
     cell_blocks,
     corner_values,
     interpolated,
+    picked,
     split,
 )
 
@@ -193,8 +194,7 @@ def _write_winners(
         values = corner_values(planes, y, x, operators)
         for chosen, contenders in split(values, lead):
             block = CellBlock.of(y[chosen], x[chosen], operators)
-            few = np.take_along_axis(values[:, :, chosen], contenders[None], axis=1)
-            few = few.astype(np.float64 if half else np.float32)
+            few = picked(values, contenders, chosen).astype(np.float64 if half else np.float32)
             for plane, share in zip(result, weights, strict=True):
                 winner = _largest(_rounded(interpolated(few, share, block), half))
                 number = contenders.reshape(-1).take(winner * len(chosen) + block.cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,6 +21,10 @@ from flare_nets.build import build_net
 from flare_nets.channels_last import use_channels_last
 
 __all__ = ["find_device", "load"]
+
+# torch asks for it at the first array of the process: large arrays in large pages. A window frees
+# and takes the same arrays again and again, and to touch small pages anew is a quarter of its time.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def find_device(name: str) -> str:
