@@ -21,7 +21,6 @@ from flare_io.files import write_volume
 
 from .conftest import random_weights
 
-
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
