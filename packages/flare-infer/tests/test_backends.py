@@ -172,19 +172,35 @@ def test_an_openvino_that_is_broken_is_said_and_torch_runs(model_folder, monkeyp
     whole = builtins.__import__
 
     def broken(name, globals=None, locals=None, fromlist=(), level=0):
-        if name == "flare_infer.backends" and "openvino" in (fromlist or ()):
+        if name == "flare_infer.backends.openvino_import":
             raise ImportError("libopenvino.so is gone")
         return whole(name, globals, locals, fromlist, level)
 
     monkeypatch.setattr(choice, "_has_openvino", lambda: True)
     monkeypatch.setattr(builtins, "__import__", broken)
     with caplog.at_level(logging.WARNING):
-        nets = WarmNets(read_model(model_folder), Choice(device="cpu")).by_layer("fast")
-    assert len(nets[0]) == 1
-    assert "torch runs instead: libopenvino.so is gone" in caplog.text
-    asked = Choice(device="cpu", backend="openvino")
-    with pytest.raises(ImportError, match="is gone"):
-        WarmNets(read_model(model_folder), asked).by_layer("fast")
+        nets = WarmNets(read_model(model_folder), Choice(device="cpu"))
+        assert nets.choice.to_dict("fast")["backend"] == "openvino"
+        assert len(nets.by_layer("fast")[0]) == 1
+    assert "torch runs instead: OpenVINO cannot be loaded: libopenvino.so is gone" in caplog.text
+    assert nets.choice.to_dict("fast") == {"backend": "torch", "precision": "float32"}
+    for asked in ({"backend": "openvino"}, {"precision": "bfloat16"}):
+        with pytest.raises(MissingError, match="is gone; install it anew or give backend torch"):
+            WarmNets(read_model(model_folder), Choice(device="cpu", **asked)).by_layer("fast")
+
+
+def test_a_mistake_of_ours_is_no_broken_openvino(model_folder, monkeypatch):
+    whole = builtins.__import__
+
+    def broken(name, globals=None, locals=None, fromlist=(), level=0):
+        if name == "flare_infer.backends" and "openvino" in (fromlist or ()):
+            raise ImportError("cannot import name")
+        return whole(name, globals, locals, fromlist, level)
+
+    monkeypatch.setattr(choice, "_has_openvino", lambda: True)
+    monkeypatch.setattr(builtins, "__import__", broken)
+    with pytest.raises(ImportError, match="cannot import name"):
+        WarmNets(read_model(model_folder), Choice(device="cpu")).by_layer("fast")
 
 
 def test_a_signal_after_two_models_is_only_a_signal(model_folder):

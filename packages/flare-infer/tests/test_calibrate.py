@@ -106,6 +106,26 @@ def test_no_case_is_refused_and_writes_nothing(model_folder):
     assert not (model_folder / "int8.json").exists()
 
 
+def test_a_case_that_fails_is_left_out_and_named(model_folder, scan, tmp_path, ct, capsys):
+    (tmp_path / "damaged.nii.gz").write_bytes(scan.read_bytes()[:200])
+    alone = calibrate(model_folder, [ct])
+    assert run("calibrate", "-m", model_folder, "-i", tmp_path, "--json") == 4
+    found = json.loads(capsys.readouterr().out)
+    assert (found["cases"], found["dsc"]) == (1, dict(alone.dsc))
+    (reason,) = found["failed"]
+    assert "damaged.nii.gz" in reason
+    assert run("calibrate", "-m", model_folder, "-i", tmp_path) == 4
+    assert f"left out: {reason}" in capsys.readouterr().err
+
+
+def test_where_all_cases_fail_the_first_reason_is_raised(model_folder, scan, tmp_path):
+    damaged = tmp_path / "damaged.nii.gz"
+    damaged.write_bytes(scan.read_bytes()[:200])
+    with pytest.raises(Exception, match=r"damaged\.nii\.gz"):
+        calibrate(model_folder, [damaged, scan.with_name("absent.nii.gz")])
+    assert not (model_folder / "int8.json").exists()
+
+
 def test_without_openvino_the_way_out_is_named(model_folder, ct, monkeypatch):
     monkeypatch.setattr("flare_infer.backends.choice._has_openvino", lambda: False)
     with pytest.raises(MissingError, match=r"pip install 'flare-infer\[openvino\]'"):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flare_infer.backends.choice import Choice, MissingError, choose
-from flare_infer.backends.warm import WarmNets
+from flare_infer.backends.choice import Choice, choose
+from flare_infer.backends.warm import WarmNets, require_openvino
 from flare_infer.calibration import Calibration, write_calibration
 from flare_infer.channels import Image
 from flare_infer.layered_model import Model
@@ -32,6 +32,8 @@ class Agreement:
     ----------
     cases, windows : int
         What was looked at.
+    failed : tuple of str
+        Why cases were left out, one text each.
     differing : float
         Share of voxels with another label.
     dsc : mapping of str to float
@@ -42,12 +44,14 @@ class Agreement:
     windows: int
     differing: float
     dsc: Mapping[str, float]
+    failed: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dict."""
         return {
             "cases": self.cases,
             "windows": self.windows,
+            "failed": list(self.failed),
             "differing": self.differing,
             "dsc": dict(self.dsc),
         }
@@ -63,7 +67,8 @@ def calibrate(
     folder : path
         Of the model.
     images : iterable
-        Cases like those that the model is for, one or more: what `Predictor.predict` takes.
+        Cases like those that the model is for, one or more: what `Predictor.predict` takes. One
+        that fails is left out.
     policy : ReadPolicy, optional
         For paths.
 
@@ -78,7 +83,7 @@ def calibrate(
     ModelError
         If the folder is not a whole model.
     ValueError
-        If there is no case.
+        If there is no case. If all fail, what the first one raised.
     MissingError
         If OpenVINO is not there, or the processor's int8.
 
@@ -90,23 +95,26 @@ def calibrate(
     """
     model = read_model(folder)
     watched = _WatchedNets(model, choose("cpu", backend="openvino", precision="float32"))
-    cases = list(images)
-    if not cases:
+    outcomes = list(Predictor(model, watched, "fast").predict_many(images, policy=policy))
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    expected = [(each.image, each.labels.array) for each in outcomes if each.labels is not None]
+    if not outcomes:
         raise ValueError("images must hold at least one case")
-    before = Predictor(model, watched, "fast")
-    labels = [before.predict(image, policy=policy).array for image in cases]
+    if not expected:
+        raise errors[0]
     for (layer, _), nets in zip(model.layers, watched.observed, strict=True):
         write_calibration(layer, _calibration(layer, nets))
     after = Predictor.load(folder, device="cpu", precision="int8", mode="fast")
     counts = _Counts(max(model.labels.ids) + 1)
-    for image, expected in zip(cases, labels, strict=True):
-        counts.add(expected, after.predict(image, policy=policy).array)
+    for image, labels in expected:
+        counts.add(labels, after.predict(image, policy=policy).array)
     names = {each.id: each.name for each in model.labels.classes}
     return Agreement(
-        cases=len(cases),
+        cases=len(expected),
         windows=sum(net.windows for nets in watched.observed for net in nets),
         differing=counts.differing,
         dsc={names[label]: dsc for label, dsc in counts.dsc().items() if label in names},
+        failed=tuple(str(error) for error in errors),
     )
 
 
@@ -115,10 +123,9 @@ class _WatchedNets(WarmNets):
 
     def __init__(self, model: Model, choice: Choice) -> None:
         super().__init__(model, choice)
-        try:
-            from flare_infer.backends.openvino import observe, require_int8
-        except ImportError as error:
-            raise MissingError(f"OpenVINO cannot be loaded: {error}") from error
+        require_openvino()
+        from flare_infer.backends.openvino import observe, require_int8
+
         require_int8()
         self.observed = tuple(observe(layer) for layer, _ in model.layers)
 

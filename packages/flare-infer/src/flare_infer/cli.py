@@ -201,15 +201,18 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     model = read_model(arguments.model)
     cases = find_cases(arguments.input, channels=model.spec.net.in_channels)
     found = calibrate(model.folder, [case.paths for case in cases], policy=policy_from(arguments))
+    code = ExitCode.SOME_FAILED if found.failed else ExitCode.DONE
     if arguments.json:
         print(json.dumps(found.to_dict()))
-        return int(ExitCode.DONE)
+        return int(code)
+    for reason in found.failed:
+        print(f"left out: {reason}", file=sys.stderr)
     many = "" if found.cases == 1 else "s"
     print(f"{found.windows} windows of {found.cases} case{many}; int8 beside float32 on them:")
     for name, dsc in found.dsc.items():
         print(f"{name:<22} DSC {dsc:.4f}")
     print(f"{100 * found.differing:.3f} % of all voxels differ; run with --precision int8")
-    return int(ExitCode.DONE)
+    return int(code)
 
 
 def _import(arguments: argparse.Namespace) -> int:

@@ -47,6 +47,11 @@ class Choice:
     backend: BackendName = "auto"
     precision: PrecisionName = "auto"
 
+    @property
+    def needs_openvino(self) -> bool:
+        """Whether what was asked for runs with OpenVINO only."""
+        return self.backend == "openvino" or self.precision in _NARROW
+
     def backend_for(self, mode: Mode) -> Literal["torch", "openvino"]:
         """Return the backend of a mode: ``exact`` needs torch's rounding.
 
@@ -58,7 +63,7 @@ class Choice:
         if self.backend == "torch" or self.device != "cpu":
             return "torch"
         if mode == "exact":
-            if self.backend == "openvino" or self.precision in _NARROW:
+            if self.needs_openvino:
                 asked = "openvino" if self.backend == "openvino" else self.precision
                 raise ValueError(
                     f"mode exact needs backend torch in float32, got {asked}; give mode fast"

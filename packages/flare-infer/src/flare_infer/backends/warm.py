@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 
-from flare_infer.backends.choice import Choice
+from flare_infer.backends.choice import Choice, MissingError
 from flare_infer.model import Model
 from flare_infer.sliding import Net
 from flare_infer.spec import Mode
 
-__all__ = ["WarmNets"]
+__all__ = ["WarmNets", "require_openvino"]
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class WarmNets:
     ----------
     model : Model
     choice : Choice
-        Where they run.
+        Where they run. Where OpenVINO is there by chance and cannot be loaded, it becomes torch.
     """
 
     def __init__(self, model: Model, choice: Choice) -> None:
@@ -55,20 +56,42 @@ class WarmNets:
     def _members(self, number: int, layer: Model, mode: Mode) -> tuple[Net, ...]:
         key = number, mode
         if key not in self._nets:
-            self._nets[key] = _load(layer, self.choice, mode)
+            self._nets[key] = self._load(layer, mode)
         return self._nets[key]
 
-
-def _load(model: Model, choice: Choice, mode: Mode) -> tuple[Net, ...]:
-    if choice.backend_for(mode) == "openvino":
-        try:
+    def _load(self, model: Model, mode: Mode) -> tuple[Net, ...]:
+        if self.choice.backend_for(mode) == "openvino" and self._openvino_loads():
             from flare_infer.backends import openvino
-        except ImportError as error:
-            if choice.backend == "openvino" or choice.precision in ("bfloat16", "int8"):
-                raise
-            logger.warning("OpenVINO cannot be loaded, torch runs instead: %s", error)
-        else:
-            return openvino.load(model, precision=choice.precision_for(mode))
-    from flare_infer.backends import torch
 
-    return torch.load(model, device=choice.device, mode=mode)
+            return openvino.load(model, precision=self.choice.precision_for(mode))
+        from flare_infer.backends import torch
+
+        return torch.load(model, device=self.choice.device, mode=mode)
+
+    def _openvino_loads(self) -> bool:
+        """Choose torch for good where OpenVINO is broken and was not asked for."""
+        try:
+            require_openvino()
+        except MissingError as error:
+            if self.choice.needs_openvino:
+                raise
+            logger.warning("torch runs instead: %s", error)
+            self.choice = replace(self.choice, backend="torch")
+            return False
+        return True
+
+
+def require_openvino() -> None:
+    """Load the library that is installed.
+
+    Raises
+    ------
+    MissingError
+        If it is broken.
+    """
+    try:
+        import flare_infer.backends.openvino_import  # noqa: F401
+    except ImportError as error:
+        raise MissingError(
+            f"OpenVINO cannot be loaded: {error}; install it anew or give backend torch"
+        ) from error
