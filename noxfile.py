@@ -21,8 +21,8 @@ SOURCES = tuple(f"packages/{name}/src" for name in PACKAGES)
 # What the scripts of `bench` import.
 BENCH_PARTS = (
     "augment_sides.py", "export_peer.py", "infer_monai.py", "infer_nnunet.py", "infer_sides.py",
-    "machine.py", "metrics_files_peer.py", "metrics_sides.py", "metrics_work.py",
-    "metrics_worker.py", "resident.py",
+    "machine.py", "margins.py", "metrics_files_peer.py", "metrics_sides.py", "metrics_work.py",
+    "metrics_worker.py", "resident.py", "train_step_peer.py",
 )  # fmt: skip
 # Which file of peers a script is run beside.
 BENCH_PEERS = {
@@ -32,9 +32,13 @@ BENCH_PEERS = {
     "infer_cold.py": "peers",
     "metrics.py": "peers-metrics",
     "metrics_cli.py": "peers-metrics",
+    "train_step.py": "peers",
 }
-# Minutes to an hour, or with a GPU alone; run by name: nox -s bench -- benchmarks/fusion_claim.py
-BENCH_LONG = ("fusion_claim.py", "infer.py", "infer_fast.py", "infer_gpu.py", "recipes.py")
+# Minutes to an hour, with a GPU alone, or on data of one's own; run by name:
+# nox -s bench -- benchmarks/fusion_claim.py
+BENCH_LONG = (
+    "fusion_claim.py", "infer.py", "infer_fast.py", "infer_gpu.py", "real_ct.py", "recipes.py",
+)  # fmt: skip
 # Oversubscribed threads make small tests many times slower.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 

@@ -5,8 +5,10 @@ minutes, kept in ``--state``), or takes that of ``--model DIR``. Its windows are
 Swift's. It draws other patients on a finer grid in four fields of view, some of which are nothing
 like the net's training, segments each in exact mode and with one shortcut at a time, and prints DSC
 and NSD (5 mm) by class minus those of exact mode, in points, and DSC between both label maps.
-``benchmarks/results/infer_fast.json`` keeps all of it, and the recall of the searches: the share of
-each class's voxels over which at least one window is run. A voxel without one becomes background.
+``benchmarks/results/infer_fast.json`` keeps all of it, the standard error of each change over the
+patients, and the recall of the searches: the share of each class's voxels over which at least one
+window is run. A voxel without one becomes background. ``--ways default --cases 60 --fields usual``
+looks at one shortcut closely and is kept beside the rest.
 """
 
 from __future__ import annotations
@@ -168,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="patients in the usual field; half as many in the others",
     )
     parser.add_argument("--fields", nargs="+", choices=FIELDS, default=list(FIELDS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, help="beside exact; default: all")
     options = parser.parse_args(arguments)
     folder = calibrated(options.model or trained(options.state), options.state)
     predictor = Predictor.load(folder, device="cpu")
@@ -175,8 +178,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fields = kept.get("fields", {}) if kept.get("model") == described(predictor) else {}
     for name in options.fields:
         count = options.cases if name == "usual" else -(-options.cases // 2)
-        fields[name] = measure(predictor, name, count)
-        for line in table(name, fields[name]):
+        ways = {EXACT, *options.ways} if options.ways else set(WAYS)
+        key = f"{name}, {count} patients" if options.ways else name
+        fields[key] = measure(predictor, name, count, ways)
+        for line in table(key, fields[key]):
             print(line, flush=True)
         record = {
             "machine": describe_machine("torch", "numpy", "flare-infer", "openvino"),
@@ -221,18 +226,19 @@ def described(predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def measure(predictor: Predictor, view: str, cases: int) -> dict[str, Any]:
-    """Return all ways' windows, seconds, scores by class and recall in one field of view."""
+def measure(predictor: Predictor, view: str, cases: int, ways: set[str]) -> dict[str, Any]:
+    """Return the ways' windows, seconds, scores by class and recall in one field of view."""
     nets = {
         precision: CountedNets(WarmNets(predictor.model, choose("cpu", precision=precision)))
         for precision in PRECISIONS
     }
-    rows = {name: _Row() for name in WAYS}
+    rows = {name: _Row() for name in WAYS if name in ways}
     for index in range(cases):
         image, truth = FIELDS[view](index)
         exact = None
-        for name, way in WAYS.items():
-            row, counted = rows[name], nets[way.precision]
+        for name, row in rows.items():
+            way = WAYS[name]
+            counted = nets[way.precision]
             chosen = dataclasses.replace(predictor, nets=counted, fast=way.fast)
             before, started = counted.windows, time.process_time()
             found = chosen.predict(image, mode=way.mode).array
@@ -242,7 +248,7 @@ def measure(predictor: Predictor, view: str, cases: int) -> dict[str, Any]:
             score(found, truth, exact, predictor, row)
             if way.mode == "fast" and (way.fast.coarse or way.fast.body):
                 recall(chosen, image, truth, row)
-    return {name: row.to_dict() for name, row in rows.items()}
+    return {name: row.to_dict(rows[EXACT]) for name, row in rows.items()}
 
 
 @dataclass
@@ -257,13 +263,13 @@ class _Row:
     scores: Any = field(default_factory=lambda: defaultdict(list))
     recalls: Any = field(default_factory=lambda: defaultdict(list))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, exact: _Row) -> dict[str, Any]:
         return {
             "windows": self.windows,
             "cpu_s": round(self.cpu_s, 2),
             "healthy_with_tumor": self.healthy_with_tumor,
             "unlike_exact": self.unlike_exact / self.voxels,
-            "classes": {key: rounded(rows) for key, rows in self.scores.items()},
+            "classes": {key: rounded(rows, exact.scores[key]) for key, rows in self.scores.items()},
             "recall": {
                 key: {"mean": round(float(np.mean(rows)), 5), "least": round(min(rows), 5)}
                 for key, rows in self.recalls.items()
@@ -322,27 +328,41 @@ def covered(region: Region, windows: WindowPlan) -> NDArray[np.bool_]:
     return seen
 
 
-def rounded(rows: list[tuple[float, float, float]]) -> dict[str, float | None]:
-    """Return mean DSC and NSD of a class, and mean DSC to exact mode where either shows it."""
+def rounded(rows: list[tuple[float, ...]], exact: list[tuple[float, ...]]) -> dict[str, Any]:
+    """Return means of a class: DSC, NSD, DSC to exact mode where either shows it.
+
+    ``dsc_error`` and ``nsd_error`` are standard errors of the mean change from exact mode's rows.
+    """
     dsc, nsd, to_exact = np.array(rows).T
     alike = to_exact[~np.isnan(to_exact)]
-    return {
+    found: dict[str, Any] = {
         "cases": len(rows),
         "dsc": round(float(dsc.mean()), 5),
         "nsd": round(float(nsd.mean()), 5),
         "dsc_to_exact": round(float(alike.mean()), 5) if len(alike) else None,
     }
+    if len(rows) > 1:
+        changes = (np.array(rows) - np.array(exact))[:, :2]
+        errors = changes.std(axis=0, ddof=1) / np.sqrt(len(rows))
+        found |= {"dsc_error": round(float(errors[0]), 5), "nsd_error": round(float(errors[1]), 5)}
+    return found
 
 
 def table(view: str, rows: dict[str, Any]) -> list[str]:
     """Return the lines of one field: what exact mode reaches, and what each way changes."""
     plain = rows[EXACT]
     lines = [f"\n{view}: exact, {plain['windows']} windows"]
-    lines += [
-        f"  {name}: {each['cases']} cases, DSC {each['dsc']:.3f}, NSD {each['nsd']:.3f}; default "
-        + " / ".join(f"{points:+.2f}" for points in change(rows, "default", name))
-        for name, each in plain["classes"].items()
-    ]
+    for name, each in plain["classes"].items():
+        line = f"  {name}: {each['cases']} cases, DSC {each['dsc']:.3f}, NSD {each['nsd']:.3f}"
+        if "default" in rows:
+            errors = rows["default"]["classes"][name]
+            line += "; default " + " / ".join(
+                f"{points:+.2f} +- {100 * errors.get(error, np.nan):.2f}"
+                for points, error in zip(
+                    change(rows, "default", name), ("dsc_error", "nsd_error"), strict=True
+                )
+            )
+        lines.append(line)
     organs = [name for name in plain["classes"] if name != "tumor"]
     for way, row in rows.items():
         changes = {name: change(rows, way, name) for name in plain["classes"]}

@@ -3,8 +3,10 @@
 ``python benchmarks/infer_window.py`` runs Swift (3.15 M parameters, windows of 32 x 128 x 192) with
 random weights on one thread, each backend in a process of its own. It prints processor seconds of
 the quickest of a few windows, so that other work on the machine counts little, and how far logits
-are from those of exact mode, as root mean square and at most. Then a network is built, compiled,
-written down and read back by OpenVINO. ``benchmarks/results/infer_window.json`` keeps the figures.
+are from those of exact mode, as root mean square and at most; then what as many multiplications
+take as one product of matrices, which is about as fast as the processor can. Last a network is
+built, compiled, written down and read back by OpenVINO. ``benchmarks/results/infer_window.json``
+keeps the figures.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import numpy as np
 from infer_cold import make_inputs
 from machine import describe_machine
 
+SIDE = 4096
 RESULTS = Path(__file__).parent / "results" / "infer_window.json"
 # The mode, the backend and the precision of each way; the first is what all are held against.
 WAYS = {
@@ -85,6 +88,23 @@ def run_cache(folder: Path) -> None:
     (folder / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
 
 
+def run_product(folder: Path) -> None:
+    """Be the process that multiplies matrices: seconds of a window's arithmetic by type."""
+    import torch
+
+    from flare_infer.model import read_model
+    from flare_nets.cost import count_cost
+
+    spec = read_model(folder / "model").spec
+    macs = count_cost(spec.net, spec.windows.patch).macs
+    seconds = {}
+    for name in ("float32", "bfloat16"):
+        a, b = torch.randn(2, SIDE, SIDE).to(getattr(torch, name))
+        least = min(cpu_seconds(lambda a=a, b=b: torch.mm(a, b)) for _ in range(4))
+        seconds[name] = least * macs / SIDE**3
+    (folder / "seconds.json").write_text(json.dumps({"gmacs": macs / 1e9, **seconds}))
+
+
 def cpu_seconds(work: Callable[[], Any]) -> float:
     before = time.process_time()
     work()
@@ -101,11 +121,14 @@ def side(name: str, folder: Path, repeats: int) -> Any:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--side", choices=(*WAYS, "cache"), help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=(*WAYS, "cache", "product"), help=argparse.SUPPRESS)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     if arguments.side == "cache":
         run_cache(arguments.folder)
+        return 0
+    if arguments.side == "product":
+        run_product(arguments.folder)
         return 0
     if arguments.side:
         run_way(arguments.folder, arguments.side, arguments.repeats)
@@ -134,13 +157,18 @@ def main() -> int:
             rows.append(row)
             far = f"{typical:.1e}, at most {difference.max():.1e}"
             print(f"{ratio:5.2f} x {least:6.2f} s  {name}, logits differ by {far}", flush=True)
+        product = {key: round(value, 3) for key, value in side("product", folder, 1).items()}
         cache = {key: round(value, 3) for key, value in side("cache", folder, 1).items()}
+    print(
+        f"{product['gmacs']:.0f} G multiply-accumulates as a product of matrices: "
+        f"{product['float32']:.2f} s in float32, {product['bfloat16']:.2f} s in bfloat16"
+    )
     print(
         f"converting takes {cache['convert_s']:.3f} s, reading a converted network back "
         f"{cache['read_s']:.3f} s"
     )
     machine = describe_machine("flare-infer", "numpy", "torch", "openvino")
-    record = {"machine": machine, "rows": rows, "cache": cache}
+    record = {"machine": machine, "rows": rows, "product_s": product, "cache": cache}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return 0

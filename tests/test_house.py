@@ -1,5 +1,6 @@
 """The house rules that no single package can hold: arrows, imports, bounds, names."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -134,3 +135,24 @@ def test_the_readme_commands_are_those_of_ci_and_nox():
     assert f"{setup} -s demo" in lines
     assert setup in lines
     assert setup in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_a_bench_without_names_runs_only_what_can_run_so():
+    lists = {
+        ast.unparse(node.targets[0]): ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "noxfile.py").read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("BENCH_")
+    }
+    texts = {path.name: path.read_text() for path in (ROOT / "benchmarks").glob("*.py")}
+    parts, by_name = lists["BENCH_PARTS"], {*lists["BENCH_PARTS"], *lists["BENCH_LONG"]}
+    assert set(lists["BENCH_PEERS"]) | by_name <= set(texts)
+    silent = {name for name, text in texts.items() if "__main__" not in text}
+    assert silent | {name for name in texts if name.endswith("_peer.py")} <= set(parts)
+    # What nox does not give must not be needed.
+    needy = {
+        name
+        for name, text in texts.items()
+        if re.search(r'"--(?!peer)[a-z-]+",[^)]*required=True', text)
+    }
+    assert needy
+    assert needy <= by_name
