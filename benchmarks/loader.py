@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from flare_io.files import read_volume
 from flare_io.phantom import draw_phantom
-from flare_io.resample import resample_image, resample_labels
+from flare_io.resample import resample_image
+from flare_io.resample_labels import resample_labels
 from flare_nets.presets import preset
 from flare_train.allocator import keep_freed_memory
 from flare_train.augment_config import AugmentConfig

@@ -26,7 +26,8 @@ from machine import describe_machine
 from numpy.typing import NDArray
 from skimage.transform import resize
 
-from flare_io.resample import resample_image, resample_labels
+from flare_io.resample import resample_image
+from flare_io.resample_labels import resample_labels
 
 RESULTS = Path(__file__).parent / "results" / "resample.json"
 PACKAGES = ("flare-io", "numpy", "scipy", "scikit-image")

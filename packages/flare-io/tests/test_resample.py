@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.transform import resize
 
-from flare_io.resample import resample_image, resample_labels, separate_axis, target_shape
+from flare_io.resample import resample_image, separate_axis, target_shape
+from flare_io.resample_labels import resample_labels
 
 SHAPE = st.tuples(*[st.integers(1, 40)] * 3)
 ORDER = st.sampled_from([0, 1, 3])

@@ -16,13 +16,8 @@ from flare_infer.islands import remove_small_components
 from flare_infer.spec import Mode, ModelSpec
 from flare_infer.upsample import label_slabs
 from flare_io.preparation import Preparation
-from flare_io.resample import (
-    AxisOperator,
-    axis_operator,
-    resample_image,
-    resample_labels,
-    separate_axis,
-)
+from flare_io.resample import AxisOperator, axis_operator, resample_image, separate_axis
+from flare_io.resample_labels import resample_labels
 
 __all__ = ["decide_labels", "decided_slabs", "logit_operators"]
 

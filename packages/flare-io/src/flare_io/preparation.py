@@ -16,7 +16,8 @@ from flare_io.crop import Box, nonzero_box
 from flare_io.geometry import AxisOrder, Geometry, canonical_axis_order
 from flare_io.intensity import Intensity
 from flare_io.preprocessing import Preprocessing, Spacing
-from flare_io.resample import resample_image, resample_labels, separate_axis, target_shape
+from flare_io.resample import resample_image, separate_axis, target_shape
+from flare_io.resample_labels import resample_labels
 from flare_io.volume import Volume, require_same_grid
 
 __all__ = [

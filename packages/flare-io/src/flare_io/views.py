@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from flare_io.intensity import apply_window
 from flare_io.labels import LabelTable
-from flare_io.resample import resample_image, resample_labels
+from flare_io.resample import resample_image
+from flare_io.resample_labels import resample_labels
 from flare_io.volume import Volume
 
 __all__ = [

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from flare_io.labels import LabelTable
 from flare_io.preparation import Preparation, Prepared, prepare
 from flare_io.preprocessing import Preprocessing
-from flare_io.resample import resample_labels
+from flare_io.resample_labels import resample_labels
 from flare_io.volume import Volume, require_same_grid
 from flare_train.errors import TrainingDataError
 from flare_train.memory_admission import preparation_bytes, run_admitted

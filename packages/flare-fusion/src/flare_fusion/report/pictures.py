@@ -18,7 +18,7 @@ from flare_io.files import read_label_map, read_volume
 from flare_io.intensity import WINDOWS_HU
 from flare_io.label_class import color_by_id
 from flare_io.labels import label_table
-from flare_io.resample import resample_labels
+from flare_io.resample_labels import resample_labels
 from flare_io.views import VIEWS, View, paint_plane
 from flare_io.volume import Volume, to_canonical
 
