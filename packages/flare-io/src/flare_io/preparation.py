@@ -167,7 +167,7 @@ def prepare(
     labels : Volume, optional
         Its label map, on the same grid. The image's result does not depend on it.
     label_rule : {"linear", "nearest"}
-        See `flare_io.resample.resample_labels`.
+        See `flare_io.resample_labels.resample_labels`.
 
     Returns
     -------
