@@ -35,6 +35,22 @@ def test_freed_memory_stays_only_where_asked(mode: str, low: int, high: int) -> 
     assert low <= int(done.stdout) <= high
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+@pytest.mark.parametrize(("chosen", "kept"), [(None, "0"), ("1", "1")])
+def test_large_pages_are_off_where_the_program_has_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, kept: str
+) -> None:
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    code = (
+        "from flare_train.allocator import keep_freed_memory; keep_freed_memory()\n"
+        "import flare_infer.backends.torch, os; print(os.environ['THP_MEM_ALLOC_ENABLE'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == kept
+
+
 def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     class Without:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 __all__ = ["keep_freed_memory"]
 
@@ -17,7 +18,8 @@ def keep_freed_memory() -> bool:
     A step on the CPU frees and takes the same arrays again and again; fresh pages cost more than a
     quarter of its time (``benchmarks/train_step.py``). Peak memory grows by about a third, as the
     gaps between arrays stay. It holds for the whole process: flare-train's commands do it, `fit`
-    leaves the choice to the program that calls it.
+    leaves the choice to the program that calls it. flare-infer's large pages, in which arrays would
+    leave wider gaps, are switched off where the program has not chosen.
 
     Returns
     -------
@@ -33,4 +35,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # macOS, musl, Windows
         return False
-    return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _LARGEST))
+    if not (mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _LARGEST)):
+        return False
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "0")
+    return True
