@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 from flare_infer import case_input
-from flare_infer.backends import warm
+from flare_infer.backends.warm import WarmNets
 from flare_infer.cli import main
 from flare_infer.predictor import Predictor
 from flare_io.files import read_label_map, read_volume, write_volume
@@ -113,13 +113,13 @@ def test_one_command_and_one_load_give_seventeen_results(
     model_folder, folder, tmp_path, monkeypatch, capsys
 ):
     loads = []
-    load = warm._load
+    load = WarmNets._load
 
     def counted(*arguments):
         loads.append(arguments)
         return load(*arguments)
 
-    monkeypatch.setattr(warm, "_load", counted)
+    monkeypatch.setattr(WarmNets, "_load", counted)
     out = tmp_path / "out"
     # 4: some cases failed.
     assert main(command(model_folder, folder, out)) == 4
