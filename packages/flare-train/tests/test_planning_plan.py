@@ -1,6 +1,6 @@
 import dataclasses
-import re
 import math
+import re
 
 import pytest
 from hypothesis import example, given, settings
