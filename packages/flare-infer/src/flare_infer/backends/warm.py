@@ -90,7 +90,7 @@ def require_openvino() -> None:
         If it is broken.
     """
     try:
-        import flare_infer.backends.openvino_import  # noqa: F401
+        import flare_infer.backends.openvino_import  # noqa: F401 -- to see whether it can be
     except ImportError as error:
         raise MissingError(
             f"OpenVINO cannot be loaded: {error}; install it anew or give backend torch"
